@@ -1,0 +1,327 @@
+//! One event, one syslog line, one JSON line. An event cannot hold a secret, a code or a typed answer.
+
+use serde::Serialize;
+
+use crate::verdict::{Cause, PamAnswer};
+use crate::words::{AttemptId, DeviceId, EnrollmentId, Label, Source, Uid, UserName, WallTime};
+
+/// What a host said of itself and of the caller, cleaned for the log: bytes 0x20 to 0x7e, at most 256 of them.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(transparent)]
+pub struct Printable(String);
+
+impl Printable {
+    /// Longest text kept, in bytes after escaping.
+    pub const MAX: usize = 256;
+
+    /// Escapes everything outside 0x20..=0x7e, the double quote and the backslash as `\xNN`, and cuts what is too long.
+    pub fn new(raw: &[u8]) -> Self {
+        let mut text = String::with_capacity(raw.len().min(Self::MAX));
+        for byte in raw {
+            let piece = match byte {
+                b'"' | b'\\' => format!("\\x{byte:02x}"),
+                0x20..=0x7e => char::from(*byte).to_string(),
+                _ => format!("\\x{byte:02x}"),
+            };
+            if text.len().saturating_add(piece.len()) > Self::MAX {
+                break;
+            }
+            text.push_str(&piece);
+        }
+        Self(text)
+    }
+
+    /// The cleaned text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The same without blanks, for the fields of a syslog line, which other tools split at blanks.
+    fn as_field(&self) -> String {
+        self.0.replace(' ', "\\x20")
+    }
+}
+
+/// What happened: a login, or an act of the command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Somebody answered, or could not be asked, at a prompt.
+    Login,
+    /// A user was enrolled, or a device was added.
+    Enroll,
+    /// The recovery codes were made anew.
+    RecoverySet,
+    /// The budget, a lock, or an automatic disabling was lifted.
+    Unlock,
+    /// A device got another label.
+    DeviceRename,
+    /// A device was disabled.
+    DeviceDisable,
+    /// A device was enabled.
+    DeviceEnable,
+    /// A device was removed.
+    DeviceRemove,
+    /// The enrollment was revoked.
+    Revoke,
+    /// State of an account that no longer exists was removed.
+    Collect,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Accepted, or done.
+    Success,
+    /// Refused.
+    Failure,
+    /// The system could not decide, and refused.
+    Error,
+    /// Policy asked for nothing.
+    Skipped,
+}
+
+impl From<PamAnswer> for Outcome {
+    fn from(answer: PamAnswer) -> Self {
+        match answer {
+            PamAnswer::Success => Self::Success,
+            PamAnswer::Ignore => Self::Skipped,
+            PamAnswer::AuthErr | PamAnswer::MaxTries => Self::Failure,
+            PamAnswer::ConvErr
+            | PamAnswer::AuthinfoUnavail
+            | PamAnswer::ServiceErr
+            | PamAnswer::Abort => Self::Error,
+        }
+    }
+}
+
+/// What was presented.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Factor {
+    /// A one-time code.
+    Totp,
+    /// A recovery code.
+    Recovery,
+}
+
+/// Which program asked, and for whom; the same for every event of one call.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Scene {
+    /// PAM service (`sshd`, `sudo`), or `qrtotp` for the command.
+    pub service: Printable,
+    /// PAM_TTY.
+    pub tty: Printable,
+    /// PAM_RUSER; for the command, who called it.
+    pub ruser: Printable,
+    /// PAM_RHOST as it was given.
+    pub rhost: Printable,
+    /// Real user id of the process.
+    pub real_uid: u32,
+    /// Effective user id of the process.
+    pub effective_uid: u32,
+}
+
+/// One event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// What happened.
+    pub kind: Kind,
+    /// When; zero where the clock could not be read.
+    pub time: WallTime,
+    /// Its id, which the journal record of an attempt carries too.
+    pub id: AttemptId,
+    /// Which program asked.
+    pub scene: Scene,
+    /// The user; absent where no such user exists, because people type passwords at login prompts.
+    pub user: Option<UserName>,
+    /// The user's id.
+    pub uid: Option<Uid>,
+    /// Where from.
+    pub source: Source,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why: a word of the table in `verdict`, or what an administrator gave.
+    pub reason: Printable,
+    /// What was presented.
+    pub factor: Option<Factor>,
+    /// Which device.
+    pub device: Option<(DeviceId, Label)>,
+    /// Steps between the code and this host's clock (positive: the code is ahead).
+    pub offset: Option<i64>,
+    /// Which enrollment.
+    pub enrollment: Option<EnrollmentId>,
+    /// Attempts left before two codes are asked.
+    pub budget_left: Option<u32>,
+    /// Microseconds from the answer to the verdict.
+    pub duration_us: u64,
+    /// What was wrong, for an administrator: a path and an error, a line and a column. Never a secret.
+    pub detail: Option<Printable>,
+}
+
+impl Event {
+    /// An event with nothing known but what happened, where, and why.
+    pub fn new(kind: Kind, scene: Scene, source: Source, cause: Cause) -> Self {
+        Self {
+            kind,
+            time: WallTime::default(),
+            id: AttemptId::default(),
+            scene,
+            user: None,
+            uid: None,
+            source,
+            outcome: cause.answer().into(),
+            reason: Printable::new(cause.reason().as_bytes()),
+            factor: None,
+            device: None,
+            offset: None,
+            enrollment: None,
+            budget_left: None,
+            duration_us: 0,
+            detail: None,
+        }
+    }
+
+    /// The syslog message without priority and tag, in the classic form of PAM modules.
+    pub fn syslog_line(&self) -> String {
+        let said = match (self.kind, self.outcome) {
+            (Kind::Login, Outcome::Success) => "authentication success",
+            (Kind::Login, Outcome::Failure) => "authentication failure",
+            (Kind::Login, Outcome::Skipped) => "authentication skipped",
+            (Kind::Login, Outcome::Error) => "authentication error",
+            (_, Outcome::Success) => "done",
+            (_, _) => "not done",
+        };
+        let scene = &self.scene;
+        let user = self
+            .user
+            .as_ref()
+            .map_or_else(String::new, |name| field(name.as_str()));
+        let mut line = format!(
+            "pam_qrtotp({}:{}): {said}; logname= uid={} euid={} tty={} ruser={} rhost={} user={user} reason={}",
+            scene.service.as_field(),
+            if self.kind == Kind::Login {
+                "auth"
+            } else {
+                "admin"
+            },
+            scene.real_uid,
+            scene.effective_uid,
+            scene.tty.as_field(),
+            scene.ruser.as_field(),
+            scene.rhost.as_field(),
+            self.reason.as_field(),
+        );
+        if self.kind != Kind::Login {
+            push_field(&mut line, "event", &kind_word(self.kind));
+        }
+        if let Some((id, label)) = &self.device {
+            push_field(&mut line, "device", &id.to_string());
+            push_field(&mut line, "label", &field(label.as_str()));
+        }
+        if let Some(offset) = self.offset {
+            push_field(&mut line, "offset", &offset.to_string());
+        }
+        if let Some(left) = self.budget_left {
+            push_field(&mut line, "budget", &left.to_string());
+        }
+        push_field(&mut line, "id", &self.id.to_string());
+        if let Some(detail) = &self.detail {
+            line.push_str(" detail=\"");
+            line.push_str(detail.as_str());
+            line.push('"');
+        }
+        line
+    }
+
+    /// The JSON line, with its newline. Absent facts are left out.
+    pub fn json_line(&self, host: &str) -> String {
+        let line = Line {
+            time: self.time.to_string(),
+            id: self.id,
+            host,
+            event: self.kind,
+            service: &self.scene.service,
+            user: self.user.as_ref(),
+            uid: self.uid,
+            source: self.source.to_string(),
+            rhost: some(&self.scene.rhost),
+            tty: some(&self.scene.tty),
+            ruser: some(&self.scene.ruser),
+            result: self.outcome,
+            reason: &self.reason,
+            factor: self.factor,
+            device: self.device.as_ref().map(|(id, _)| *id),
+            label: self.device.as_ref().map(|(_, label)| label),
+            offset: self.offset,
+            enrollment: self.enrollment,
+            budget_left: self.budget_left,
+            duration_us: self.duration_us,
+            detail: self.detail.as_ref(),
+        };
+        let mut text = serde_json::to_string(&line).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+}
+
+fn some(text: &Printable) -> Option<&Printable> {
+    (!text.0.is_empty()).then_some(text)
+}
+
+fn field(text: &str) -> String {
+    Printable::new(text.as_bytes()).as_field()
+}
+
+fn push_field(line: &mut String, name: &str, value: &str) {
+    line.push(' ');
+    line.push_str(name);
+    line.push('=');
+    line.push_str(value);
+}
+
+fn kind_word(kind: Kind) -> String {
+    serde_json::to_value(kind)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+/// The JSON form, documented in docs/FORMAT.md.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    id: AttemptId,
+    host: &'a str,
+    event: Kind,
+    service: &'a Printable,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a UserName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<Uid>,
+    source: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rhost: Option<&'a Printable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tty: Option<&'a Printable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ruser: Option<&'a Printable>,
+    result: Outcome,
+    reason: &'a Printable,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    factor: Option<Factor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<DeviceId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<&'a Label>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enrollment: Option<EnrollmentId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget_left: Option<u32>,
+    duration_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a Printable>,
+}
