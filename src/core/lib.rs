@@ -3,6 +3,7 @@
 
 pub mod events;
 pub mod login;
+pub mod otp;
 pub mod policy;
 pub mod ports;
 pub mod verdict;

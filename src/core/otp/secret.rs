@@ -1,0 +1,141 @@
+//! The shared key of one device: wiped on drop, redacted in Debug, no Clone, no Display.
+
+use std::fmt;
+
+use data_encoding::{BASE32_NOPAD, DecodeError, DecodeKind};
+use zeroize::Zeroizing;
+
+use crate::ports::{NoRandom, Random};
+
+/// The shared key of one device.
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+/// Why a text is no key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BadSecret {
+    /// A character that base32 does not have; its position, counted from 1 without blanks and dashes.
+    Character(usize),
+    /// The number of characters cannot be base32.
+    Length,
+    /// Fewer than 128 bits (RFC 4226, section 4, R6); holds the number of bits.
+    Short(usize),
+    /// More than 1024 bits; holds the number of bits.
+    Long(usize),
+}
+
+impl fmt::Display for BadSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Character(at) => write!(f, "character {at} of the key is not base32 (A to Z and 2 to 7)"),
+            Self::Length => f.write_str("the key is cut off: its number of characters cannot be base32"),
+            Self::Short(bits) => write!(f, "the key has {bits} bits; RFC 4226 asks for 128 at least"),
+            Self::Long(bits) => write!(f, "the key has {bits} bits; 1024 is the most"),
+        }
+    }
+}
+
+impl Secret {
+    /// Bytes of a key made here: 160 bits, as RFC 4226 recommends.
+    pub const MADE: usize = 20;
+    const MIN: usize = 16;
+    const MAX: usize = 128;
+
+    /// Makes a key of [`Secret::MADE`] bytes.
+    ///
+    /// # Errors
+    /// [`NoRandom`] where the kernel gives no random numbers.
+    pub fn generate(random: &dyn Random) -> Result<Self, NoRandom> {
+        let mut bytes = Zeroizing::new(vec![0; Self::MADE]);
+        random.fill(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// Reads base32 in any case, with or without padding, blanks and dashes.
+    ///
+    /// # Errors
+    /// [`BadSecret`], which never quotes the text.
+    pub fn from_base32(text: &str) -> Result<Self, BadSecret> {
+        let mut clean = Zeroizing::new(Vec::with_capacity(text.len()));
+        clean.extend(text.bytes().filter(|b| !matches!(b, b' ' | b'-')).map(|b| b.to_ascii_uppercase()));
+        while clean.last() == Some(&b'=') {
+            clean.pop();
+        }
+        let room = BASE32_NOPAD.decode_len(clean.len()).map_err(bad)?;
+        let mut bytes = Zeroizing::new(vec![0; room]);
+        let length = BASE32_NOPAD.decode_mut(&clean, &mut bytes).map_err(|partial| bad(partial.error))?;
+        bytes.truncate(length);
+        match length {
+            0..Self::MIN => Err(BadSecret::Short(length.saturating_mul(8))),
+            Self::MIN..=Self::MAX => Ok(Self(bytes)),
+            _ => Err(BadSecret::Long(length.saturating_mul(8))),
+        }
+    }
+
+    /// The key in base32 without padding, as authenticator apps take it.
+    pub fn to_base32(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(BASE32_NOPAD.encode_len(self.0.len())));
+        BASE32_NOPAD.encode_append(&self.0, &mut text);
+        text
+    }
+
+    /// The key in groups of four characters, as people copy it.
+    pub fn in_groups(&self) -> Zeroizing<String> {
+        let text = self.to_base32();
+        let mut groups = Zeroizing::new(String::with_capacity(text.len().saturating_mul(2)));
+        for (at, character) in text.chars().enumerate() {
+            if at > 0 && at.is_multiple_of(4) {
+                groups.push(' ');
+            }
+            groups.push(character);
+        }
+        groups
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn bad(error: DecodeError) -> BadSecret {
+    match error.kind {
+        DecodeKind::Symbol => BadSecret::Character(error.position.saturating_add(1)),
+        DecodeKind::Length | DecodeKind::Padding | DecodeKind::Trailing => BadSecret::Length,
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret([redacted])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base32_is_read_in_any_case_with_blanks_dashes_and_padding() {
+        let plain = Secret::from_base32("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").unwrap();
+        for form in ["gezd gnbv gy3t qojq gezd gnbv gy3t qojq", "GEZD-GNBV-GY3T-QOJQ-GEZD-GNBV-GY3T-QOJQ===="] {
+            assert_eq!(Secret::from_base32(form).unwrap().bytes(), plain.bytes(), "{form}");
+        }
+        assert_eq!(plain.bytes(), b"12345678901234567890");
+        assert_eq!(*plain.to_base32(), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+        assert_eq!(*plain.in_groups(), "GEZD GNBV GY3T QOJQ GEZD GNBV GY3T QOJQ");
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_with_its_reason() {
+        assert_eq!(Secret::from_base32("GEZDGNBVGY3TQOJQGEZDGNBV").unwrap_err(), BadSecret::Short(120));
+        assert_eq!(Secret::from_base32("GEZD1NBVGY3TQOJQGEZDGNBVGY3TQOJQ").unwrap_err(), BadSecret::Character(5));
+        assert_eq!(Secret::from_base32("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQG").unwrap_err(), BadSecret::Length);
+        assert_eq!(Secret::from_base32("").unwrap_err(), BadSecret::Short(0));
+        assert_eq!(Secret::from_base32(&"A".repeat(1024)).unwrap_err(), BadSecret::Long(5120));
+    }
+
+    #[test]
+    fn a_secret_does_not_print() {
+        let secret = Secret::from_base32("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").unwrap();
+        assert_eq!(format!("{secret:?}"), "Secret([redacted])");
+    }
+}
