@@ -1,0 +1,77 @@
+//! Users, from the name service.
+
+use nix::errno::Errno;
+use nix::unistd::User;
+use qrtotp_core::ports::{Directory, LookupFailed};
+use qrtotp_core::words::{Account, Uid, UserName};
+
+/// getpwnam_r(3).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Users;
+
+impl Directory for Users {
+    fn find(&self, name: &UserName) -> Result<Option<Account>, LookupFailed> {
+        match User::from_name(name.as_str()) {
+            Ok(found) => found.map(account).transpose(),
+            Err(error) if means_absent(error) => Ok(None),
+            Err(_) => Err(LookupFailed),
+        }
+    }
+}
+
+/// getpwnam(3): "The given name or uid was not found", as the name services of the world spell it.
+fn means_absent(error: Errno) -> bool {
+    matches!(error, Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM)
+}
+
+/// Takes over the canonical name. A name service that gives one which cannot be a name is broken, and is not believed.
+fn account(user: User) -> Result<Account, LookupFailed> {
+    let name = UserName::parse(user.name.as_bytes()).filter(was_utf8).ok_or(LookupFailed)?;
+    Ok(Account { name, uid: Uid(user.uid.as_raw()) })
+}
+
+/// nix replaces what is not UTF-8; two different names could become equal by that.
+fn was_utf8(name: &UserName) -> bool {
+    !name.as_str().contains(char::REPLACEMENT_CHARACTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> User {
+        User { name: name.to_owned(), ..User::from_name("root").unwrap().unwrap() }
+    }
+
+    #[test]
+    fn root_is_found_under_user_id_0() {
+        let name = UserName::parse(b"root").unwrap();
+        assert_eq!(Users.find(&name), Ok(Some(Account { name, uid: Uid(0) })));
+    }
+
+    #[test]
+    fn a_name_that_nobody_has_is_absent_and_not_an_error() {
+        for name in ["no-such-user-qrtotp", "root ", "0", "-l", "%n%s", "\u{fffd}"] {
+            let name = UserName::parse(name.as_bytes()).unwrap();
+            assert_eq!(Users.find(&name), Ok(None), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_the_errors_of_the_manual_mean_absent() {
+        for error in [Errno::ENOENT, Errno::ESRCH, Errno::EBADF, Errno::EPERM] {
+            assert!(means_absent(error), "{error}");
+        }
+        for error in [Errno::EIO, Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ERANGE, Errno::EINTR] {
+            assert!(!means_absent(error), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_canonical_name_that_cannot_be_a_name_is_a_failure_of_the_name_service() {
+        for name in ["", ".", "..", "a/b", "a\nb", "caf\u{fffd}"] {
+            assert_eq!(account(user(name)), Err(LookupFailed), "{name:?}");
+        }
+        assert!(account(user("Ren\u{e9}")).is_ok());
+    }
+}
