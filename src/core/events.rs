@@ -88,10 +88,7 @@ impl From<PamAnswer> for Outcome {
             PamAnswer::Success => Self::Success,
             PamAnswer::Ignore => Self::Skipped,
             PamAnswer::AuthErr | PamAnswer::MaxTries => Self::Failure,
-            PamAnswer::ConvErr
-            | PamAnswer::AuthinfoUnavail
-            | PamAnswer::ServiceErr
-            | PamAnswer::Abort => Self::Error,
+            PamAnswer::ConvErr | PamAnswer::AuthinfoUnavail | PamAnswer::ServiceErr | PamAnswer::Abort => Self::Error,
         }
     }
 }
@@ -194,18 +191,11 @@ impl Event {
             (_, _) => "not done",
         };
         let scene = &self.scene;
-        let user = self
-            .user
-            .as_ref()
-            .map_or_else(String::new, |name| field(name.as_str()));
+        let user = self.user.as_ref().map_or_else(String::new, |name| field(name.as_str()));
         let mut line = format!(
             "pam_qrtotp({}:{}): {said}; logname= uid={} euid={} tty={} ruser={} rhost={} user={user} reason={}",
             scene.service.as_field(),
-            if self.kind == Kind::Login {
-                "auth"
-            } else {
-                "admin"
-            },
+            if self.kind == Kind::Login { "auth" } else { "admin" },
             scene.real_uid,
             scene.effective_uid,
             scene.tty.as_field(),
@@ -282,10 +272,7 @@ fn push_field(line: &mut String, name: &str, value: &str) {
 }
 
 fn kind_word(kind: Kind) -> String {
-    serde_json::to_value(kind)
-        .ok()
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default()
+    serde_json::to_value(kind).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// The JSON form, documented in docs/FORMAT.md.

@@ -1,10 +1,32 @@
-//! Everything a login with a one-time code means.
+//! Everything a login with a one-time code means. Knows no libpam, no terminal and no argv.
+//!
+//! | room | what it does | what it may touch |
+//! |---|---|---|
+//! | [`login`] | the story of one login, told top down | the rooms below |
+//! | [`subject`] | whose keys an answer is judged by | the vault |
+//! | [`evidence`] | what an answer turns out to be against the keys | nothing: pure |
+//! | [`policy`] | `config.toml` -> what is asked of whom | one file, read |
+//! | [`otp`] | keys, codes, recovery codes, otpauth URIs | nothing: pure |
+//! | [`budget`] | journal records -> what is used and what is left | nothing: pure |
+//! | [`vault`] | credentials and journals | the state folder |
+//! | [`flood`] | answers a source and minute | the runtime folder |
+//! | [`files`] | opening what is trusted, with every check | what it is told to |
+//! | [`events`] | one event -> one syslog line and one JSON line | nothing: pure |
+//! | [`verdict`] | every cause, and the table to PAM codes and reasons | nothing: pure |
+//! | [`ports`] | what a login needs from the world, as traits | nothing |
+//! | [`words`] | the small types that every room speaks | nothing: pure |
 #![forbid(unsafe_code)]
 
+pub mod budget;
 pub mod events;
+pub mod evidence;
+pub mod files;
+pub mod flood;
 pub mod login;
 pub mod otp;
 pub mod policy;
 pub mod ports;
+pub mod subject;
+pub mod vault;
 pub mod verdict;
 pub mod words;

@@ -1,9 +1,33 @@
 //! The story of one login, told top down.
+//!
+//! ```text
+//! who is it, and from where?        identify
+//! ask for a code                    ask          the same question for everybody
+//! can the answer be one?            read         what cannot be one costs nothing
+//! too many answers from there?      heed_flood
+//! whose keys?                       subject      a decoy's where there are none, so that the work is the same
+//! compute, compare, record, fold    judge        nothing observable depends on the match before the record is durable
+//! budget empty? ask for the next    decide
+//! answer, event, notice             login
+//! ```
 
-use crate::events::Scene;
-use crate::policy::Policy;
-use crate::ports::{Answer, Clock, Conversation, Directory, Events, Random};
-use crate::verdict::Cause;
+use subtle::ConstantTimeEq;
+
+use crate::budget::{Entry, Failures, Hit, Ruling, State};
+use crate::events::{Event, Factor, Kind, Printable, Scene};
+use crate::evidence::Evidence;
+use crate::files::Trouble;
+use crate::flood;
+use crate::otp::Typed;
+use crate::policy::{Policy, Window};
+use crate::ports::{Answer, Clock, Conversation, Directory, Events, Prompt, Random};
+use crate::subject::Subject;
+use crate::vault::{History, Journal, Vault};
+use crate::verdict::{Cause, PamAnswer};
+use crate::words::{Account, AttemptId, Now, Source, Uid, UserName};
+
+/// How sshd's stand-in begins: what it passes on in place of an answer for users that may not log in.
+const SSHD_JUNK: &[u8] = b"\x08\n\r\x7f";
 
 /// What the host told us of this call.
 pub struct Request {
@@ -19,6 +43,13 @@ pub struct Request {
     pub silent: bool,
 }
 
+impl Request {
+    /// Whether no user can stop or kill this process: sudo and su name their caller, sshd and login have none.
+    fn is_out_of_reach(&self) -> bool {
+        self.scene.real_uid == 0 && self.scene.ruser.as_str().is_empty()
+    }
+}
+
 /// Everything a login touches beside its files.
 pub struct World<'a> {
     /// Users.
@@ -32,11 +63,254 @@ pub struct World<'a> {
 }
 
 /// Decides one login: asks, judges, records, writes the event, and gives the cause of the answer.
-pub fn login(
-    _request: &Request,
-    _policy: &Policy,
-    _talk: &mut dyn Conversation,
-    _world: &World<'_>,
-) -> Cause {
-    Cause::Panic
+pub fn login(request: &Request, policy: &Policy, talk: &mut dyn Conversation, world: &World<'_>) -> Cause {
+    let mut login = Login::new(request, policy, world);
+    let cause = login.decide(talk).unwrap_or_else(|refused| refused);
+    login.close(cause);
+    if cause.answer() == PamAnswer::Success && !request.silent {
+        login.notices().iter().for_each(|line| talk.tell(line));
+    }
+    cause
+}
+
+/// One login under way.
+struct Login<'a> {
+    request: &'a Request,
+    policy: &'a Policy,
+    world: &'a World<'a>,
+    account: Option<Account>,
+    is_junk: bool,
+    started: u64,
+    event: Event,
+    failures: Failures,
+    recovery_left: Option<usize>,
+}
+
+/// An answer that can be a code, and when it came.
+struct Heard {
+    typed: Typed,
+    now: Now,
+}
+
+/// What an answer comes to.
+enum Judged {
+    Final(Cause),
+    /// The budget is empty: the next code is asked. Holds what the first one hit, if it was fresh.
+    Second(Option<Hit>),
+}
+
+impl<'a> Login<'a> {
+    fn new(request: &'a Request, policy: &'a Policy, world: &'a World<'a>) -> Self {
+        let source = Source::parse(request.rhost.as_deref(), Uid(request.scene.real_uid));
+        Self {
+            request,
+            policy,
+            world,
+            account: None,
+            is_junk: false,
+            started: world.clock.ticks(),
+            event: Event::new(Kind::Login, request.scene.clone(), source, Cause::Panic),
+            failures: Failures::default(),
+            recovery_left: None,
+        }
+    }
+
+    fn decide(&mut self, talk: &mut dyn Conversation) -> Result<Cause, Cause> {
+        self.identify()?;
+        let first = self.ask(talk, &self.policy.prompts.text)?;
+        self.heed_flood(&first)?;
+        let vault = Vault::open(&self.policy.state_dir).map_err(|trouble| self.broken(&trouble))?;
+        let hit = match self.judge(&vault, &first, None)? {
+            Judged::Final(cause) => return Ok(cause),
+            Judged::Second(hit) => hit,
+        };
+        let second = self.ask(talk, &self.policy.prompts.second)?;
+        match self.judge(&vault, &second, Some(hit))? {
+            Judged::Final(Cause::Code) => Ok(Cause::TwoCodes),
+            Judged::Final(Cause::Wrong | Cause::Early | Cause::Late) | Judged::Second(_) => Ok(Cause::SecondCode),
+            Judged::Final(cause) => Ok(cause),
+        }
+    }
+
+    /// Who it is, as the name service says now. An unknown user is asked all the same.
+    fn identify(&mut self) -> Result<(), Cause> {
+        let Some(name) = UserName::parse(&self.request.user) else { return Ok(()) };
+        self.account = self.world.directory.find(&name).map_err(|_| Cause::Lookup)?;
+        self.event.user = self.account.as_ref().map(|account| account.name.clone());
+        self.event.uid = self.account.as_ref().map(|account| account.uid);
+        Ok(())
+    }
+
+    fn ask(&mut self, talk: &mut dyn Conversation, text: &str) -> Result<Heard, Cause> {
+        let echo = self.policy.prompts.echo;
+        let answer = talk.ask(Prompt { text, echo }).map_err(|_| Cause::NoConversation)?;
+        self.started = self.world.clock.ticks();
+        let now = self.world.clock.now().ok_or(Cause::Kernel)?;
+        self.read(&answer).map(|typed| Heard { typed, now })
+    }
+
+    /// What cannot be a code or a recovery code costs nothing. sshd's stand-in is judged like a wrong code of an unknown
+    /// user, so that it takes as long.
+    fn read(&mut self, answer: &Answer) -> Result<Typed, Cause> {
+        self.is_junk = answer.bytes().starts_with(SSHD_JUNK);
+        if self.is_junk {
+            return Typed::parse(b"000000").ok_or(Cause::Malformed);
+        }
+        let is_answer = |password: &Answer| bool::from(password.bytes().ct_eq(answer.bytes()));
+        if self.request.password.as_ref().is_some_and(is_answer) {
+            return Err(Cause::Password);
+        }
+        Typed::parse(answer.bytes()).ok_or(Cause::Malformed)
+    }
+
+    fn heed_flood(&self, heard: &Heard) -> Result<(), Cause> {
+        let (dir, limit) = (&self.policy.runtime_dir, self.policy.flood_per_minute);
+        let is_too_many = flood::is_too_many(dir, &self.event.source, heard.now.boot, limit);
+        if is_too_many { Err(Cause::Flooded) } else { Ok(()) }
+    }
+
+    /// Judges one answer by the keys as they are now. `first` is set for the second of two codes: what the first one hit.
+    fn judge(&mut self, vault: &Vault, heard: &Heard, first: Option<Option<Hit>>) -> Result<Judged, Cause> {
+        let subject = self.subject(vault)?;
+        let evidence = Evidence::of(&heard.typed, &subject.credentials, self.policy.window, heard.now);
+        let entry = self.entry(heard, &subject, &evidence, first)?;
+        let journal = subject.room.journal(&subject.credentials).map_err(|trouble| self.broken(&trouble))?;
+        let history = journal.append(&entry).and_then(|()| journal.read()).map_err(|trouble| self.broken(&trouble))?;
+        let (state, ruling) = self.rule(&history, &entry)?;
+        self.note(&subject, &evidence, &entry, &state);
+        self.refuse_if_changed(vault, &subject)?;
+        self.compact(journal, &history, subject.is_decoy());
+        Ok(match (ruling, subject.refusal) {
+            (Ruling::Accepted(failures), None) => {
+                self.failures = failures;
+                Judged::Final(if entry.act.is_recovery() { Cause::Recovery } else { Cause::Code })
+            }
+            (Ruling::SecondNeeded(hit), None) => Judged::Second(hit),
+            (Ruling::SecondNeeded(_), Some(_)) => Judged::Second(None),
+            (Ruling::Locked, _) => Judged::Final(Cause::Locked),
+            (_, Some(refusal)) => Judged::Final(refusal),
+            (ruling, None) => Judged::Final(refused(&ruling, &evidence, &subject, self.policy.window)),
+        })
+    }
+
+    fn subject(&mut self, vault: &Vault) -> Result<Subject, Cause> {
+        let account = self.account.as_ref().filter(|_| !self.is_junk);
+        Subject::of(vault, account, &self.request.user).map_err(|nobody| {
+            self.broken(&nobody.trouble);
+            nobody.cause
+        })
+    }
+
+    fn entry(
+        &self,
+        heard: &Heard,
+        subject: &Subject,
+        evidence: &Evidence,
+        first: Option<Option<Hit>>,
+    ) -> Result<Entry, Cause> {
+        let mut id = [0; 8];
+        self.world.random.fill(&mut id).map_err(|_| Cause::Kernel)?;
+        let mut service = [0; 16];
+        service.iter_mut().zip(self.request.scene.service.as_str().bytes()).for_each(|(to, from)| *to = from);
+        let act = evidence.act(first);
+        Ok(Entry { id: AttemptId(id), now: heard.now, source: self.event.source.key(), service, tag: subject.tag, act })
+    }
+
+    fn rule(&mut self, history: &History, entry: &Entry) -> Result<(State, Ruling), Cause> {
+        let ruled = history.rule_on(entry.id, entry.tag, &self.policy.limits);
+        ruled.ok_or_else(|| self.broken(&Trouble::new(&self.policy.state_dir, "the record just written is not there")))
+    }
+
+    /// Keeps for the event and the notices what is known now.
+    fn note(&mut self, subject: &Subject, evidence: &Evidence, entry: &Entry, state: &State) {
+        self.event.id = entry.id;
+        self.event.factor = Some(if entry.act.is_recovery() { Factor::Recovery } else { Factor::Totp });
+        if subject.is_decoy() {
+            return;
+        }
+        let credentials = &subject.credentials;
+        let device = |hit: Hit| credentials.devices.iter().find(|device| device.id == hit.device);
+        self.event.device = evidence.hit().and_then(device).map(|device| (device.id, device.label.clone()));
+        self.event.offset = evidence.offset();
+        self.event.enrollment = Some(credentials.enrollment);
+        self.event.budget_left = Some(state.left(&entry.source, entry.now.wall));
+        let left = credentials.recovery.iter().filter(|kept| !state.spent.contains(&kept.selector)).count();
+        self.recovery_left = entry.act.is_recovery().then_some(left);
+    }
+
+    /// A revocation, or any other change of the credentials, counts at once.
+    fn refuse_if_changed(&mut self, vault: &Vault, subject: &Subject) -> Result<(), Cause> {
+        match subject.is_current(vault) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                Err(self.broken(&Trouble::new(vault.path(), "the credentials changed during the login; try again")))
+            }
+            Err(trouble) => Err(self.broken(&trouble)),
+        }
+    }
+
+    fn compact(&self, journal: Journal<'_>, history: &History, is_decoy: bool) {
+        if history.is_long()
+            && self.request.is_out_of_reach()
+            && let Err(trouble) = journal.compact(&self.policy.limits, is_decoy)
+        {
+            self.world.events.debug(&format!("not compacted: {trouble}"));
+        }
+    }
+
+    /// Keeps what is wrong for the event.
+    fn broken(&mut self, trouble: &Trouble) -> Cause {
+        self.event.detail = Some(Printable::new(trouble.to_string().as_bytes()));
+        Cause::State
+    }
+
+    /// Writes the event. What sshd passed on for users that may not log in is none.
+    fn close(&mut self, cause: Cause) {
+        if self.is_junk {
+            return;
+        }
+        let time = self.world.clock.now().map(|now| now.wall);
+        self.event.time = time.unwrap_or_default();
+        self.event.outcome = cause.answer().into();
+        self.event.reason = Printable::new(cause.reason().as_bytes());
+        self.event.duration_us = self.world.clock.ticks().saturating_sub(self.started);
+        self.world.events.record(&self.event);
+    }
+
+    /// What the person is told after a success.
+    fn notices(&self) -> Vec<String> {
+        let failed = (self.failures.count > 0).then(|| failed_notice(&self.failures));
+        let spent = self.recovery_left.map(|left| match left {
+            0 => "That was the last recovery code. Ask for new ones.".to_owned(),
+            1 => "That recovery code is spent; 1 is left. Ask for new ones.".to_owned(),
+            left => format!("That recovery code is spent; {left} are left."),
+        });
+        failed.into_iter().chain(spent).collect()
+    }
+}
+
+fn failed_notice(failures: &Failures) -> String {
+    let named = failures.sources.iter().filter_map(|(key, count)| {
+        let source = Source::from_key(key)?;
+        Some(format!("{count} from {source}"))
+    });
+    let list = named.collect::<Vec<_>>().join(", ");
+    let (count, last) = (failures.count, failures.last);
+    let attempts = if count == 1 { "1 failed attempt".to_owned() } else { format!("{count} failed attempts") };
+    format!("{attempts} with a wrong code since the last login: {list}; the last one at {last}.")
+}
+
+/// Why an answer of an enrolled user was refused.
+fn refused(ruling: &Ruling, evidence: &Evidence, subject: &Subject, window: Window) -> Cause {
+    match (ruling, evidence) {
+        (Ruling::Disabled, _) => Cause::Disabled,
+        (Ruling::Spent, _) => Cause::RecoveryUsed,
+        (Ruling::Replayed(floor), Evidence::Code { newest, .. }) if floor > newest => Cause::ClockBackwards,
+        (Ruling::Replayed(_), _) => Cause::Replayed,
+        (_, Evidence::NoRecovery | Evidence::Recovery(_)) => Cause::RecoveryWrong,
+        (_, _) if subject.credentials.enabled().next().is_none() => Cause::NoDevice,
+        (_, Evidence::Near(offset)) if *offset > i64::from(window.future) => Cause::Early,
+        (_, Evidence::Near(_)) => Cause::Late,
+        (_, _) => Cause::Wrong,
+    }
 }

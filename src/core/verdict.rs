@@ -169,11 +169,7 @@ mod tests {
     fn only_an_accepted_factor_is_success_and_nothing_is_ignored() {
         let accepted = [Cause::Code, Cause::TwoCodes, Cause::Recovery];
         for cause in Cause::ALL {
-            assert_eq!(
-                cause.answer() == PamAnswer::Success,
-                accepted.contains(&cause),
-                "{cause:?}"
-            );
+            assert_eq!(cause.answer() == PamAnswer::Success, accepted.contains(&cause), "{cause:?}");
             assert_ne!(cause.answer(), PamAnswer::Ignore, "{cause:?}");
         }
     }
@@ -182,9 +178,6 @@ mod tests {
     fn every_cause_stands_once_in_the_list_and_has_its_own_reason() {
         let causes: BTreeSet<_> = Cause::ALL.into_iter().collect();
         let reasons: BTreeSet<_> = Cause::ALL.into_iter().map(Cause::reason).collect();
-        assert_eq!(
-            (causes.len(), reasons.len()),
-            (Cause::ALL.len(), Cause::ALL.len())
-        );
+        assert_eq!((causes.len(), reasons.len()), (Cause::ALL.len(), Cause::ALL.len()));
     }
 }

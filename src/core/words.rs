@@ -65,9 +65,7 @@ impl Step {
 
     /// How many steps `self` lies after `other` (negative: before).
     pub fn since(self, other: Self) -> i64 {
-        i64::try_from(self.0)
-            .unwrap_or(i64::MAX)
-            .saturating_sub(i64::try_from(other.0).unwrap_or(i64::MAX))
+        i64::try_from(self.0).unwrap_or(i64::MAX).saturating_sub(i64::try_from(other.0).unwrap_or(i64::MAX))
     }
 }
 
@@ -95,11 +93,7 @@ impl fmt::Display for WallTime {
         let (year, month, day) = civil_from_days(days);
         let ms = self.0 % 86_400_000;
         let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
-            ms % 1000
-        )
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1000)
     }
 }
 
@@ -108,27 +102,16 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days.saturating_add(719_468);
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let leap_days = (day_of_era / 1460)
-        .saturating_sub(day_of_era / 36_524)
-        .saturating_add(day_of_era / 146_096);
+    let leap_days = (day_of_era / 1460).saturating_sub(day_of_era / 36_524).saturating_add(day_of_era / 146_096);
     let year_of_era = day_of_era.saturating_sub(leap_days) / 365;
-    let before_year = year_of_era
-        .saturating_mul(365)
-        .saturating_add(year_of_era / 4)
-        .saturating_sub(year_of_era / 100);
+    let before_year = year_of_era.saturating_mul(365).saturating_add(year_of_era / 4).saturating_sub(year_of_era / 100);
     let day_of_year = day_of_era.saturating_sub(before_year);
     let month_from_march = day_of_year.saturating_mul(5).saturating_add(2) / 153;
     let month_start = month_from_march.saturating_mul(153).saturating_add(2) / 5;
     let day = day_of_year.saturating_sub(month_start).saturating_add(1);
-    let month = if month_from_march < 10 {
-        month_from_march.saturating_add(3)
-    } else {
-        month_from_march.saturating_sub(9)
-    };
-    let year = era
-        .saturating_mul(400)
-        .saturating_add(year_of_era)
-        .saturating_add(i64::from(month <= 2));
+    let month =
+        if month_from_march < 10 { month_from_march.saturating_add(3) } else { month_from_march.saturating_sub(9) };
+    let year = era.saturating_mul(400).saturating_add(year_of_era).saturating_add(i64::from(month <= 2));
     (year, month, day)
 }
 
@@ -198,9 +181,7 @@ impl Label {
     /// Parses a label; `None` if it is empty, too long, or holds a control character.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let fits = !text.is_empty()
-            && text.chars().count() <= Self::MAX
-            && !text.chars().any(char::is_control);
+        let fits = !text.is_empty() && text.chars().count() <= Self::MAX && !text.chars().any(char::is_control);
         fits.then(|| Self(text.to_owned()))
     }
 
@@ -263,12 +244,8 @@ impl Source {
         let (kind, value) = key.split_first()?;
         let value: [u8; 16] = value.try_into().ok()?;
         match kind {
-            1 => u32::try_from(u128::from_be_bytes(value))
-                .ok()
-                .map(|uid| Self::Local(Uid(uid))),
-            2 => Ipv6Addr::from(value)
-                .to_ipv4_mapped()
-                .map(|v4| Self::Address(IpAddr::V4(v4))),
+            1 => u32::try_from(u128::from_be_bytes(value)).ok().map(|uid| Self::Local(Uid(uid))),
+            2 => Ipv6Addr::from(value).to_ipv4_mapped().map(|v4| Self::Address(IpAddr::V4(v4))),
             3 => Some(Self::Address(IpAddr::V6(Ipv6Addr::from(value)))),
             4 => Some(Self::Name(value)),
             _ => None,
@@ -284,9 +261,7 @@ fn network_of(address: Ipv6Addr) -> [u8; 16] {
 fn name_hash(raw: &[u8]) -> [u8; 16] {
     let digest = Sha256::digest(raw);
     let mut hash = [0; 16];
-    hash.iter_mut()
-        .zip(digest.iter())
-        .for_each(|(to, from)| *to = *from);
+    hash.iter_mut().zip(digest.iter()).for_each(|(to, from)| *to = *from);
     hash
 }
 

@@ -245,9 +245,8 @@ mod tests {
     #[test]
     fn the_ten_codes_of_rfc_4226_come_out() {
         let device = generator(b"12345678901234567890", Shape::default());
-        let expected = [
-            "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489",
-        ];
+        let expected =
+            ["755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489"];
         for (step, code) in (0..).zip(expected) {
             assert_eq!(*device.code(Step(step)).to_text(), code);
         }

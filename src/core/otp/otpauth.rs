@@ -54,7 +54,8 @@ pub fn uri(secret: &Secret, shape: Shape, issuer: &Name, account: &Name) -> Zero
     let key = secret.to_base32();
     let issuer = utf8_percent_encode(&issuer.0, ESCAPED).to_string();
     let account = utf8_percent_encode(&account.0, ESCAPED).to_string();
-    let room = key.len().saturating_add(issuer.len().saturating_mul(2)).saturating_add(account.len()).saturating_add(96);
+    let room =
+        key.len().saturating_add(issuer.len().saturating_mul(2)).saturating_add(account.len()).saturating_add(96);
     let mut uri = Zeroizing::new(String::with_capacity(room));
     for piece in ["otpauth://totp/", &issuer, ":", &account, "?secret=", &key, "&issuer=", &issuer] {
         uri.push_str(piece);
@@ -88,7 +89,8 @@ pub struct Parsed {
 /// A sentence that says what is wrong; it never quotes the URI.
 pub fn parse(uri: &str) -> Result<Parsed, String> {
     let rest = strip_prefix(uri, "otpauth://").ok_or("the URI does not begin with otpauth://")?;
-    let rest = strip_prefix(rest, "totp/").ok_or("the URI is not of type totp; counter-based codes are not accepted")?;
+    let rest =
+        strip_prefix(rest, "totp/").ok_or("the URI is not of type totp; counter-based codes are not accepted")?;
     let query = rest.split_once('?').ok_or("the URI has no parameters")?.1;
     let query = query.split('#').next().unwrap_or(query);
     let secret = match single(query, "secret")? {
@@ -116,7 +118,8 @@ fn number(query: &str, name: &str, default: u8) -> Result<i64, String> {
 
 /// The value of a parameter, which may stand once only.
 fn single(query: &str, name: &str) -> Result<Option<Zeroizing<String>>, String> {
-    let mut values = query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(key, _)| key.eq_ignore_ascii_case(name));
+    let mut values =
+        query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(key, _)| key.eq_ignore_ascii_case(name));
     let Some((_, value)) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(format!("the URI has more than one {name}"));
@@ -145,7 +148,12 @@ mod tests {
         let shape = Shape::new(Algorithm::Sha512, 8, 60).unwrap();
         let uri = uri(&secret, shape, &Name::issuer("Big Co & Söhne").unwrap(), &Name::parse("a+b@x").unwrap());
         let tail = "&algorithm=SHA512&digits=8&period=60";
-        assert_eq!(*uri, format!("otpauth://totp/Big%20Co%20%26%20S%C3%B6hne:a%2Bb%40x?secret={KEY}&issuer=Big%20Co%20%26%20S%C3%B6hne{tail}"));
+        assert_eq!(
+            *uri,
+            format!(
+                "otpauth://totp/Big%20Co%20%26%20S%C3%B6hne:a%2Bb%40x?secret={KEY}&issuer=Big%20Co%20%26%20S%C3%B6hne{tail}"
+            )
+        );
         let parsed = parse(&uri).unwrap();
         assert_eq!((&*parsed.secret.to_base32(), parsed.shape), (&KEY.to_owned(), shape));
     }

@@ -226,7 +226,14 @@ mod tests {
         let code = RecoveryCode::parse(b"A0B1C2D3E4F5G6H7J8K9").unwrap();
         let text = RecoveryHash::new(&code, &Counting(Cell::new(3))).unwrap().to_string();
         assert!(RecoveryHash::parse(&text).unwrap().matches(&code));
-        for bad in ["", "pbkdf2-sha256$0$00$00", &text[1..], &text[..text.len() - 1], &format!("{text}$"), &text.replace("$10000$", "$4000000000$")] {
+        for bad in [
+            "",
+            "pbkdf2-sha256$0$00$00",
+            &text[1..],
+            &text[..text.len() - 1],
+            &format!("{text}$"),
+            &text.replace("$10000$", "$4000000000$"),
+        ] {
             assert_eq!(RecoveryHash::parse(bad), None, "{bad}");
         }
     }

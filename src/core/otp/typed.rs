@@ -50,7 +50,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_code_is_nothing() {
-        for form in ["", "12345", "123456789", "+123456", "123456\r", "12345６", "0x1234", "123456\0", "1.23456", "\u{8}\n\r\u{7f}INCORRECT"] {
+        for form in [
+            "",
+            "12345",
+            "123456789",
+            "+123456",
+            "123456\r",
+            "12345６",
+            "0x1234",
+            "123456\0",
+            "1.23456",
+            "\u{8}\n\r\u{7f}INCORRECT",
+        ] {
             assert_eq!(code(form.as_bytes()), None, "{form:?}");
         }
         assert!(Typed::parse(&[b' '; 65]).is_none());

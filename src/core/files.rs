@@ -1,0 +1,293 @@
+//! The one way to open a file or folder that a login trusts: every check stands here.
+
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+/// Why state or policy cannot be used: a path and what is wrong with it, for an administrator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trouble {
+    /// Which file or folder.
+    pub path: PathBuf,
+    /// What is wrong, and what to do.
+    pub what: String,
+}
+
+impl Trouble {
+    /// Says what is wrong with a path.
+    pub fn new(path: &Path, what: impl fmt::Display) -> Self {
+        Self { path: path.to_owned(), what: what.to_string() }
+    }
+
+    fn os(path: &Path, doing: &str, errno: Errno) -> Self {
+        Self::new(path, format_args!("cannot {doing}: {}", describe(errno)))
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.what)
+    }
+}
+
+/// An error number in words.
+pub fn describe(errno: Errno) -> String {
+    std::io::Error::from(errno).to_string()
+}
+
+/// Who may do what with a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Privacy {
+    /// Nobody but root may read or write: secrets.
+    Secret,
+    /// Nobody but root may write: policy.
+    ReadableByAll,
+}
+
+impl Privacy {
+    fn forbidden(self) -> Mode {
+        match self {
+            Self::Secret => Mode::RWXG | Mode::RWXO,
+            Self::ReadableByAll => Mode::WGRP | Mode::WOTH,
+        }
+    }
+}
+
+/// A folder that passed every check, and its path for messages.
+#[derive(Debug)]
+pub struct Folder {
+    /// The open folder.
+    pub fd: OwnedFd,
+    /// Its path.
+    pub path: PathBuf,
+}
+
+impl Folder {
+    /// Opens a folder by its path. The path may lead over links that root made; the folder itself must be none.
+    ///
+    /// # Errors
+    /// [`Trouble`]; `Ok(None)` where nothing is there.
+    pub fn open(path: &Path, privacy: Privacy) -> Result<Option<Self>, Trouble> {
+        let fd = match fs::openat(CWD, path, FOLDER, Mode::empty()) {
+            Ok(fd) => above_stdio(fd).map_err(|errno| Trouble::os(path, "open", errno))?,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(Trouble::os(path, "open", errno)),
+        };
+        check(&look(&fd, path)?, path, FileType::Directory, privacy)?;
+        Ok(Some(Self { fd, path: path.to_owned() }))
+    }
+
+    /// Opens a folder inside this one.
+    ///
+    /// # Errors
+    /// [`Trouble`]; `Ok(None)` where nothing is there.
+    pub fn folder(&self, name: &str) -> Result<Option<Self>, Trouble> {
+        let path = self.path.join(name);
+        let Some(fd) = beneath(&self.fd, name, &path, FOLDER)? else { return Ok(None) };
+        check(&look(&fd, &path)?, &path, FileType::Directory, Privacy::Secret)?;
+        Ok(Some(Self { fd, path }))
+    }
+
+    /// Opens a file inside this folder and checks it.
+    ///
+    /// # Errors
+    /// [`Trouble`]; `Ok(None)` where nothing is there.
+    pub fn file(&self, name: &str, flags: OFlags, privacy: Privacy) -> Result<Option<(OwnedFd, Stat)>, Trouble> {
+        let path = self.path.join(name);
+        for _ in 0..REPLACED_AT_MOST {
+            let Some(fd) = beneath(&self.fd, name, &path, flags | FILE)? else { return Ok(None) };
+            let stat = look(&fd, &path)?;
+            if stat.st_nlink > 0 {
+                check(&stat, &path, FileType::RegularFile, privacy)?;
+                return Ok(Some((fd, stat)));
+            }
+        }
+        Err(Trouble::new(&path, "is replaced again and again"))
+    }
+
+    /// What stands under a name now, without following links.
+    ///
+    /// # Errors
+    /// [`Trouble`] where the kernel cannot say; `Ok(None)` where nothing is there.
+    pub fn stat(&self, name: &str) -> Result<Option<Stat>, Trouble> {
+        match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(Trouble::os(&self.path.join(name), "look at", errno)),
+        }
+    }
+
+    /// Writes a new file and makes it durable, folder entry included; what stood under the name is replaced at once.
+    ///
+    /// # Errors
+    /// [`Trouble`]; the old file is untouched then, and nothing is left over.
+    pub fn replace(&self, name: &str, content: &[u8], reserve: u64) -> Result<(), Trouble> {
+        let fresh = format!("{name}.new");
+        let path = self.path.join(&fresh);
+        self.remove(&fresh)?;
+        let done = self.write_new(&fresh, content, reserve).and_then(|()| {
+            fs::renameat(&self.fd, &fresh, &self.fd, name).map_err(|errno| Trouble::os(&path, "rename", errno))
+        });
+        if done.is_err() {
+            self.remove(&fresh)?;
+        }
+        done.and_then(|()| self.sync())
+    }
+
+    /// Writes a new file, which must not be there yet, and makes it durable. `reserve` bytes are set aside for it, so
+    /// that appending works on a full disk.
+    ///
+    /// # Errors
+    /// [`Trouble`]; what was written so far stays.
+    pub fn write_new(&self, name: &str, content: &[u8], reserve: u64) -> Result<(), Trouble> {
+        let path = self.path.join(name);
+        let fail = |doing: &'static str| move |errno| Trouble::os(&path, doing, errno);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | FILE;
+        let fd =
+            fs::openat(&self.fd, name, flags, PRIVATE_FILE).and_then(above_stdio).map_err(fail.clone()("create"))?;
+        fs::fchmod(&fd, PRIVATE_FILE).map_err(fail.clone()("protect"))?;
+        if reserve > 0 {
+            self::reserve(&fd, reserve).map_err(fail.clone()("set space aside for"))?;
+        }
+        let written = rustix::io::write(&fd, content).map_err(fail.clone()("write"))?;
+        if written != content.len() {
+            return Err(fail("write")(Errno::NOSPC));
+        }
+        fs::fsync(&fd).map_err(fail("sync"))
+    }
+
+    /// Removes a file; it is no error if nothing is there.
+    ///
+    /// # Errors
+    /// [`Trouble`] where it is there and stays.
+    pub fn remove(&self, name: &str) -> Result<(), Trouble> {
+        match fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Trouble::os(&self.path.join(name), "remove", errno)),
+        }
+    }
+
+    /// Makes changes of the folder itself durable.
+    ///
+    /// # Errors
+    /// [`Trouble`] where the disk refuses.
+    pub fn sync(&self) -> Result<(), Trouble> {
+        fs::fsync(&self.fd).map_err(|errno| Trouble::os(&self.path, "sync", errno))
+    }
+}
+
+/// How often a file may be replaced between opening it and looking at it.
+const REPLACED_AT_MOST: usize = 16;
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// A FIFO or a device under the name must not make a login wait, nor become a terminal of the process.
+const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+/// Mode of every file made here.
+pub const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
+/// Mode of every folder made here.
+pub const PRIVATE_FOLDER: Mode = Mode::RWXU;
+
+/// Opens the file at a path, whose last part must be no link, and checks it.
+///
+/// # Errors
+/// [`Trouble`]; `Ok(None)` where nothing is there.
+pub fn open_path(path: &Path, privacy: Privacy) -> Result<Option<(OwnedFd, Stat)>, Trouble> {
+    let fd = match fs::openat(CWD, path, OFlags::RDONLY | FILE, Mode::empty()) {
+        Ok(fd) => above_stdio(fd).map_err(|errno| Trouble::os(path, "open", errno))?,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(Trouble::os(path, "open", errno)),
+    };
+    let stat = look(&fd, path)?;
+    check(&stat, path, FileType::RegularFile, privacy)?;
+    Ok(Some((fd, stat)))
+}
+
+/// Reads a whole file of at most `most` bytes; the buffer is wiped on drop.
+///
+/// # Errors
+/// [`Trouble`] where it is larger or cannot be read.
+pub fn read_all(fd: &OwnedFd, path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Trouble> {
+    let size = usize::try_from(look(fd, path)?.st_size).ok().filter(|size| *size <= most);
+    let Some(size) = size else {
+        return Err(Trouble::new(path, format_args!("is larger than {most} bytes")));
+    };
+    let mut buffer = Zeroizing::new(vec![0; size]);
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::pread(fd, rest, u64::try_from(filled).unwrap_or(u64::MAX)) {
+            Ok(0) => break,
+            Ok(count) => filled = filled.saturating_add(count),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(Trouble::os(path, "read", errno)),
+        }
+    }
+    buffer.truncate(filled);
+    Ok(buffer)
+}
+
+/// Sets space aside without moving the end of the file, which appending relies on.
+///
+/// # Errors
+/// The error of fallocate(2); none where the file system does not know it.
+pub fn reserve(fd: &OwnedFd, bytes: u64) -> Result<(), Errno> {
+    match fs::fallocate(fd, fs::FallocateFlags::KEEP_SIZE, 0, bytes) {
+        Err(Errno::OPNOTSUPP) => Ok(()),
+        other => other,
+    }
+}
+
+/// Moves a descriptor above 2. Where the caller left 0, 1 or 2 closed, ours would land there, and the host's next line
+/// of output would end in our file.
+///
+/// # Errors
+/// The error of fcntl(2).
+pub fn above_stdio(fd: OwnedFd) -> Result<OwnedFd, Errno> {
+    use std::os::fd::AsRawFd;
+    if fd.as_raw_fd() > 2 { Ok(fd) } else { rustix::io::fcntl_dupfd_cloexec(&fd, 3) }
+}
+
+fn beneath(folder: &OwnedFd, name: &str, path: &Path, flags: OFlags) -> Result<Option<OwnedFd>, Trouble> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let opened = match fs::openat2(folder, name, flags, Mode::empty(), resolve) {
+        // Kernels before 5.6, and sandboxes that do not know the call. A name here is always one part of a path, so
+        // O_NOFOLLOW, which every caller sets, says the same.
+        Err(Errno::NOSYS | Errno::PERM) => fs::openat(folder, name, flags, Mode::empty()),
+        other => other,
+    };
+    match opened {
+        Ok(fd) => above_stdio(fd).map(Some).map_err(|errno| Trouble::os(path, "open", errno)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(Trouble::os(path, "open", errno)),
+    }
+}
+
+fn look(fd: impl AsFd, path: &Path) -> Result<Stat, Trouble> {
+    fs::fstat(fd).map_err(|errno| Trouble::os(path, "look at", errno))
+}
+
+/// Regular file or folder, root's, closed to others, one name: before the first byte is read.
+fn check(stat: &Stat, path: &Path, wanted: FileType, privacy: Privacy) -> Result<(), Trouble> {
+    if FileType::from_raw_mode(stat.st_mode) != wanted {
+        let wanted = if wanted == FileType::Directory { "folder" } else { "regular file" };
+        return Err(Trouble::new(path, format_args!("is not a {wanted}")));
+    }
+    if stat.st_uid != 0 {
+        return Err(Trouble::new(path, format_args!("belongs to user id {}; run: chown root", stat.st_uid)));
+    }
+    let surplus = Mode::from_raw_mode(stat.st_mode) & privacy.forbidden();
+    if !surplus.is_empty() {
+        let letters = if privacy == Privacy::Secret { "go-rwx" } else { "go-w" };
+        return Err(Trouble::new(
+            path,
+            format_args!("has mode {:03o}, open to others; run: chmod {letters}", stat.st_mode & 0o777),
+        ));
+    }
+    if wanted == FileType::RegularFile && stat.st_nlink != 1 {
+        return Err(Trouble::new(path, "has a second name (hard link)"));
+    }
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! The one definition of every key of `config.toml`: the reader, the default file and the manual are made from it.
+
+/// What a key takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// An absolute path.
+    Path,
+    /// A line of text of at most so many characters; may be empty only if the default is.
+    Text(usize),
+    /// `true` or `false`.
+    Switch,
+    /// A whole number in this range.
+    Number(i64, i64),
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+/// A value of a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Value {
+    /// Of [`Kind::Path`], [`Kind::Text`] and [`Kind::Word`].
+    Text(String),
+    /// Of [`Kind::Switch`].
+    Switch(bool),
+    /// Of [`Kind::Number`].
+    Number(i64),
+}
+
+/// A default, as it stands in the definition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Default {
+    /// For [`Value::Text`].
+    Text(&'static str),
+    /// For [`Value::Switch`].
+    Switch(bool),
+    /// For [`Value::Number`].
+    Number(i64),
+}
+
+impl Default {
+    /// The value.
+    pub fn value(self) -> Value {
+        match self {
+            Self::Text(text) => Value::Text(text.to_owned()),
+            Self::Switch(on) => Value::Switch(on),
+            Self::Number(number) => Value::Number(number),
+        }
+    }
+}
+
+/// One key of one section.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Key {
+    /// `[section]`.
+    pub section: &'static str,
+    /// The name before the `=`.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// What counts where it is missing.
+    pub default: Default,
+    /// What it means, for the administrator.
+    pub help: &'static str,
+}
+
+/// Where state lives.
+pub const STATE_DIR: Key = Key {
+    section: "state",
+    name: "dir",
+    kind: Kind::Path,
+    default: Default::Text("/var/lib/qrtotp"),
+    help: "Keys, recovery codes and journals of the users. On a local disk, 0700, root's.",
+};
+
+/// Where events go.
+pub const EVENTS_FILE: Key = Key {
+    section: "events",
+    name: "file",
+    kind: Kind::Path,
+    default: Default::Text("/var/log/qrtotp/events.jsonl"),
+    help: "One JSON line an attempt, beside the line in syslog. If it cannot be written, nobody is kept out.",
+};
+
+/// Where what may be lost at a boot lives.
+pub const RUNTIME_DIR: Key = Key {
+    section: "runtime",
+    name: "dir",
+    kind: Kind::Path,
+    default: Default::Text("/run/qrtotp"),
+    help: "Counters of the flood limit. May be lost at any time.",
+};
+
+/// Past steps of the window.
+pub const TOTP_PAST: Key = Key {
+    section: "totp",
+    name: "past",
+    kind: Kind::Number(0, 10),
+    default: Default::Number(1),
+    help: "How many codes before the current one are accepted: time to type. Each makes guessing easier.",
+};
+
+/// Future steps of the window.
+pub const TOTP_FUTURE: Key = Key {
+    section: "totp",
+    name: "future",
+    kind: Kind::Number(0, 10),
+    default: Default::Number(0),
+    help: "How many codes after the current one are accepted. 0 is right where the host keeps time.",
+};
+
+/// The question.
+pub const PROMPT_TEXT: Key = Key {
+    section: "prompt",
+    name: "text",
+    kind: Kind::Text(200),
+    default: Default::Text("One-time code: "),
+    help: "What people are asked. Recovery codes are typed here too.",
+};
+
+/// The question for the second of two codes.
+pub const PROMPT_SECOND: Key = Key {
+    section: "prompt",
+    name: "second",
+    kind: Kind::Text(200),
+    default: Default::Text("Next code, after it has changed: "),
+    help: "What people are asked for the second of two codes, when the budget of guesses is used up.",
+};
+
+/// Whether the terminal shows what is typed.
+pub const PROMPT_ECHO: Key = Key {
+    section: "prompt",
+    name: "echo",
+    kind: Kind::Switch,
+    default: Default::Switch(false),
+    help: "Whether the code shows while it is typed. With true, sshd's method \"password\" cannot be used.",
+};
+
+/// What happens when the budget is empty.
+pub const LIMITS_MODE: Key = Key {
+    section: "limits",
+    name: "mode",
+    kind: Kind::Word(&["step-up", "lock"]),
+    default: Default::Text("step-up"),
+    help: "\"step-up\": after 5 wrong codes two consecutive codes are asked, so that a guesser cannot lock the owner out.\n\
+           \"lock\": after `attempts` wrong codes nothing is accepted for `seconds`, as PCI DSS 8.3.4 asks.",
+};
+
+/// Attempts before a lock.
+pub const LIMITS_ATTEMPTS: Key = Key {
+    section: "limits",
+    name: "attempts",
+    kind: Kind::Number(1, 100),
+    default: Default::Number(10),
+    help: "Mode \"lock\" only: failed attempts in a row until the lock.",
+};
+
+/// Seconds of a lock.
+pub const LIMITS_SECONDS: Key = Key {
+    section: "limits",
+    name: "seconds",
+    kind: Kind::Number(1, 31_536_000),
+    default: Default::Number(1800),
+    help: "Mode \"lock\" only: how long the lock lasts, counted while the machine runs.",
+};
+
+/// Attempts before codes are refused for good.
+pub const LIMITS_DISABLE_AFTER: Key = Key {
+    section: "limits",
+    name: "disable_after",
+    kind: Kind::Number(0, 100_000),
+    default: Default::Number(0),
+    help: "Failed attempts in a row after which codes are refused until `qrtotp unlock`; 0 is never.\n\
+           100 is what NIST SP 800-63B allows at most. Recovery codes still work.",
+};
+
+/// Answers a source and minute.
+pub const FLOOD_PER_MINUTE: Key = Key {
+    section: "flood",
+    name: "per_minute",
+    kind: Kind::Number(0, 100_000),
+    default: Default::Number(120),
+    help: "Answers that one source may give in a minute, for all users together; more are refused unseen. 0 is no limit.",
+};
+
+/// Who issues the codes.
+pub const ENROLL_ISSUER: Key = Key {
+    section: "enroll",
+    name: "issuer",
+    kind: Kind::Text(64),
+    default: Default::Text(""),
+    help: "The name that authenticator apps show. Empty: the name of this host.",
+};
+
+/// Every key, in the order of the default file.
+pub const ALL: [&Key; 14] = [
+    &STATE_DIR,
+    &EVENTS_FILE,
+    &RUNTIME_DIR,
+    &TOTP_PAST,
+    &TOTP_FUTURE,
+    &PROMPT_TEXT,
+    &PROMPT_SECOND,
+    &PROMPT_ECHO,
+    &LIMITS_MODE,
+    &LIMITS_ATTEMPTS,
+    &LIMITS_SECONDS,
+    &LIMITS_DISABLE_AFTER,
+    &FLOOD_PER_MINUTE,
+    &ENROLL_ISSUER,
+];
+
+/// The default file: every key with its meaning and its default, each key commented out.
+pub fn default_file() -> String {
+    let mut text = String::from(
+        "# qrtotp: who needs a one-time code, and how codes are judged.\n\
+         # Every key stands here with its default. A mistake in this file refuses logins that need a code, and the log\n\
+         # says where it is: check with `qrtotp status` after a change, before you log out.\n",
+    );
+    let mut section = "";
+    for key in ALL {
+        if key.section != section {
+            section = key.section;
+            text.push_str(&format!("\n[{section}]\n"));
+        }
+        for line in key.help.lines() {
+            text.push_str(&format!("# {}\n", line.trim_start()));
+        }
+        text.push_str(&format!("#{} = {}\n", key.name, literal(key.default)));
+    }
+    text
+}
+
+fn literal(default: Default) -> String {
+    match default {
+        Default::Text(text) => format!("\"{text}\""),
+        Default::Switch(on) => on.to_string(),
+        Default::Number(number) => number.to_string(),
+    }
+}

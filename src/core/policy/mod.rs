@@ -1,0 +1,208 @@
+//! `config.toml` -> [`Policy`].
+//!
+//! A missing file means the built-in defaults, which are the strictest: everybody needs a code.
+
+pub mod keys;
+mod reader;
+
+use std::path::{Path, PathBuf};
+
+use reader::Values;
+pub use reader::{Mistake, nearest, place};
+
+use crate::budget::{Limits, Mode};
+use crate::files::{self, Privacy};
+use crate::otp::otpauth::Name;
+
+/// Where the policy lives if the module or the command is not told otherwise.
+pub const DEFAULT_FILE: &str = "/etc/qrtotp/config.toml";
+/// Largest policy that is read, in bytes.
+const MOST: usize = 256 * 1024;
+
+/// Steps around the current one whose codes are accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Window {
+    /// Steps before.
+    pub past: u32,
+    /// Steps after.
+    pub future: u32,
+}
+
+/// What people are asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Prompts {
+    /// For a code.
+    pub text: String,
+    /// For the second of two codes.
+    pub second: String,
+    /// Whether what is typed shows.
+    pub echo: bool,
+}
+
+/// The policy of this machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// Where state lives.
+    pub state_dir: PathBuf,
+    /// Where events go.
+    pub events_file: PathBuf,
+    /// Where what may be lost lives.
+    pub runtime_dir: PathBuf,
+    /// Which codes are accepted.
+    pub window: Window,
+    /// What people are asked.
+    pub prompts: Prompts,
+    /// The guessing budget's numbers.
+    pub limits: Limits,
+    /// Answers a source and minute; `None`: no limit.
+    pub flood_per_minute: Option<u32>,
+    /// Who issues the codes; `None`: this host.
+    pub issuer: Option<Name>,
+}
+
+impl Policy {
+    /// Reads the policy file; a missing one means the built-in defaults.
+    ///
+    /// # Errors
+    /// A text for the administrator: file, line, column, what is wrong, the nearest known word, and how many more
+    /// mistakes there are.
+    pub fn load(file: &Path) -> Result<Self, String> {
+        let opened = files::open_path(file, Privacy::ReadableByAll).map_err(|trouble| trouble.to_string())?;
+        let Some((fd, _)) = opened else { return Self::parse("").map_err(|mistakes| all(file, &mistakes)) };
+        let bytes = files::read_all(&fd, file, MOST).map_err(|trouble| trouble.to_string())?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let line = bytes.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count().saturating_add(1);
+            format!("{}: line {line}: is not UTF-8", file.display())
+        })?;
+        Self::parse(text).map_err(|mistakes| all(file, &mistakes))
+    }
+
+    /// Reads a policy's text.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn parse(text: &str) -> Result<Self, Vec<Mistake>> {
+        let values = Values::read(text)?;
+        let attempts = values.number(&keys::LIMITS_ATTEMPTS);
+        let seconds = values.number(&keys::LIMITS_SECONDS);
+        let lock = values.text(&keys::LIMITS_MODE) == "lock";
+        Ok(Self {
+            state_dir: values.text(&keys::STATE_DIR).into(),
+            events_file: values.text(&keys::EVENTS_FILE).into(),
+            runtime_dir: values.text(&keys::RUNTIME_DIR).into(),
+            window: Window { past: values.number(&keys::TOTP_PAST), future: values.number(&keys::TOTP_FUTURE) },
+            prompts: Prompts {
+                text: values.text(&keys::PROMPT_TEXT),
+                second: values.text(&keys::PROMPT_SECOND),
+                echo: values.switch(&keys::PROMPT_ECHO),
+            },
+            limits: Limits {
+                mode: if lock { Mode::Lock { attempts, seconds } } else { Mode::StepUp },
+                disable_after: some(values.number(&keys::LIMITS_DISABLE_AFTER)),
+            },
+            flood_per_minute: some(values.number(&keys::FLOOD_PER_MINUTE)),
+            issuer: issuer(text, &values)?,
+        })
+    }
+}
+
+fn some(number: u32) -> Option<u32> {
+    (number > 0).then_some(number)
+}
+
+fn issuer(text: &str, values: &Values) -> Result<Option<Name>, Vec<Mistake>> {
+    let name = values.text(&keys::ENROLL_ISSUER);
+    if name.is_empty() {
+        return Ok(None);
+    }
+    Name::issuer(&name).map(Some).map_err(|what| {
+        let (line, column) = place(text, text.find(&name).unwrap_or(0));
+        vec![Mistake { line, column, what: format!("enroll.issuer {what}") }]
+    })
+}
+
+fn all(file: &Path, mistakes: &[Mistake]) -> String {
+    let first = mistakes.first().map(Mistake::to_string).unwrap_or_default();
+    match mistakes.len().saturating_sub(1) {
+        0 => format!("{}: {first}", file.display()),
+        more => format!("{}: {first} (and {more} more)", file.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn mistakes(text: &str) -> Vec<String> {
+        Policy::parse(text).unwrap_err().iter().map(Mistake::to_string).collect()
+    }
+
+    #[test]
+    fn the_empty_file_the_default_file_and_its_defaults_written_out_mean_the_same() {
+        let built_in = Policy::parse("").unwrap();
+        let file = keys::default_file();
+        assert_eq!(Policy::parse(&file).unwrap(), built_in);
+        let lines =
+            file.lines().map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line));
+        let written_out = lines.collect::<Vec<_>>().join("\n");
+        assert!(written_out.contains("\npast = 1\n"));
+        assert_eq!(Policy::parse(&written_out).unwrap(), built_in);
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_place_and_the_nearest_known_word() {
+        let text = "[totp]\npast = -1\nfutur = 0\n\n[limit]\nmode = \"lock\"\n[limits]\nmode = \"stepup\"\nattempts = \"3\"\n[state]\ndir = \"var\"\n";
+        assert_eq!(
+            mistakes(text),
+            [
+                "line 2, column 8: totp.past must be a whole number from 0 to 10, not -1",
+                "line 3, column 1: unknown key \"futur\" in [totp]; did you mean \"future\"?",
+                "line 5, column 2: unknown section \"limit\"; did you mean \"limits\"?",
+                "line 8, column 8: limits.mode must be \"step-up\" or \"lock\", not \"stepup\"; did you mean \"step-up\"?",
+                "line 9, column 12: limits.attempts must be a whole number from 1 to 100, not a value of type string",
+                "line 11, column 7: state.dir must be an absolute path, beginning with /",
+            ]
+        );
+    }
+
+    #[test]
+    fn broken_files_are_refused() {
+        for text in [
+            "[totp\npast = 1",
+            "\u{feff}[totp]\npast = 1",
+            "[totp]\npast = 1\0",
+            "[totp]\npast = 1.0",
+            "[totp]\npast = 99999999999999999999",
+            "[prompt]\ntext = \"\"",
+            "[prompt]\ntext = \"a\\nb\"",
+            "past = 1",
+            "totp = 1",
+            "[[totp]]\npast = 1",
+            "[totp]\npast = 1\npast = 1",
+            "[enroll]\nissuer = \"a:b\"",
+        ] {
+            assert!(Policy::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn keys_of_other_sections_are_unknown() {
+        assert_eq!(mistakes("[totp]\nmode = \"lock\""), ["line 2, column 1: unknown key \"mode\" in [totp]"]);
+    }
+
+    #[test]
+    fn modes_and_limits_are_read() {
+        let policy =
+            Policy::parse("[limits]\nmode = \"lock\"\nattempts = 3\nseconds = 0x10\ndisable_after = 100").unwrap();
+        let mode = Mode::Lock { attempts: 3, seconds: 16 };
+        assert_eq!(policy.limits, Limits { mode, disable_after: Some(100) });
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(text in "(\\[|\\]|=|\"|#|\n|totp|past|limits|mode|[0-9]|[a-z]|\\PC){0,40}") {
+            let _ = Policy::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The only room that touches state files.
+//!
+//! ```text
+//! DIR/                        0700 root
+//!   .format                   "qrtotp 1"; without it the state counts as not mounted
+//!   .decoy/NN/                what attempts for users without enrollment are recorded in
+//!   UID/credentials.toml      0600, written by replacement
+//!   UID/journal               0600, appended to
+//! ```
+
+pub mod credentials;
+pub mod journal;
+mod record;
+
+use std::path::Path;
+
+use rustix::fs::{self, AtFlags, FlockOperation, OFlags, RenameFlags, Stat};
+use rustix::io::Errno;
+
+pub use credentials::{Credentials, Device, MAX_DEVICES, Recovery, Revocation};
+pub use journal::{History, Journal};
+
+use crate::budget::{Entry, State};
+use crate::files::{self, Folder, PRIVATE_FOLDER, Privacy, Trouble, describe};
+use crate::words::Uid;
+
+/// What `.format` says.
+const FORMAT: &str = "qrtotp 1\n";
+const FORMAT_NAME: &str = ".format";
+const DECOYS: &str = ".decoy";
+const ARRIVING: &str = ".new-";
+const LEAVING: &str = ".old-";
+/// How many decoys there are.
+pub const DECOY_COUNT: u8 = 16;
+
+/// The state folder of this machine.
+pub struct Vault {
+    folder: Folder,
+}
+
+/// The folder of one user.
+pub struct Room {
+    folder: Folder,
+}
+
+/// Tells one version of a credentials file from the next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Version {
+    device: u64,
+    inode: u64,
+    changed: (i64, i64),
+}
+
+impl Version {
+    fn of(stat: &Stat) -> Self {
+        let nanoseconds = i64::try_from(stat.st_ctime_nsec).unwrap_or(0);
+        Self { device: stat.st_dev, inode: stat.st_ino, changed: (stat.st_ctime, nanoseconds) }
+    }
+}
+
+impl Vault {
+    /// Opens the state folder.
+    ///
+    /// # Errors
+    /// [`Trouble`] where it is missing, unsafe, on a network file system, or of another format: never "nobody is enrolled".
+    pub fn open(path: &Path) -> Result<Self, Trouble> {
+        let missing = || Trouble::new(path, "is missing: not mounted, or not made yet; run: qrtotp init");
+        let folder = Folder::open(path, Privacy::Secret)?.ok_or_else(missing)?;
+        refuse_network(&folder)?;
+        let marker = folder.file(FORMAT_NAME, OFlags::RDONLY, Privacy::Secret)?;
+        let path = folder.path.join(FORMAT_NAME);
+        let Some((marker, _)) = marker else {
+            return Err(Trouble::new(&path, "is missing: state not mounted, or not made yet; run: qrtotp init"));
+        };
+        let text = files::read_all(&marker, &path, 64)?;
+        if text.as_slice() != FORMAT.as_bytes() {
+            return Err(Trouble::new(&path, "names another format; this version reads \"qrtotp 1\""));
+        }
+        Ok(Self { folder })
+    }
+
+    /// The path of the state folder.
+    pub fn path(&self) -> &Path {
+        &self.folder.path
+    }
+
+    /// The folder of a user. `Ok(None)`, which means "not enrolled", where there is none.
+    ///
+    /// # Errors
+    /// [`Trouble`] where there is something that cannot be used.
+    pub fn room(&self, uid: Uid) -> Result<Option<Room>, Trouble> {
+        Ok(self.folder.folder(&uid.0.to_string())?.map(|folder| Room { folder }))
+    }
+
+    /// One of the decoys.
+    ///
+    /// # Errors
+    /// [`Trouble`] where it cannot be used.
+    pub fn decoy(&self, number: u8) -> Result<Option<Room>, Trouble> {
+        let Some(decoys) = self.folder.folder(DECOYS)? else { return Ok(None) };
+        Ok(decoys.folder(&decoy_name(number))?.map(|folder| Room { folder }))
+    }
+
+    /// Whether a user's credentials are still those of that version.
+    ///
+    /// # Errors
+    /// [`Trouble`] where the kernel cannot say.
+    pub fn is_current(&self, uid: Uid, version: Version) -> Result<bool, Trouble> {
+        let place = format!("{}/{}", uid.0, credentials::NAME);
+        Ok(self.folder.stat(&place)?.is_some_and(|stat| Version::of(&stat) == version))
+    }
+
+    /// The user ids that have a folder, in order.
+    ///
+    /// # Errors
+    /// [`Trouble`] where the folder cannot be listed.
+    pub fn uids(&self) -> Result<Vec<Uid>, Trouble> {
+        let mut uids: Vec<_> = self.names()?.iter().filter_map(|name| name.parse().ok().map(Uid)).collect();
+        uids.sort();
+        Ok(uids)
+    }
+
+    /// Makes a user's folder appear at once with everything in it, in place of whatever is there.
+    ///
+    /// # Errors
+    /// [`Trouble`]; what was there before is untouched then.
+    pub fn install(&self, credentials: &Credentials, entries: &[Entry], replace: bool) -> Result<(), Trouble> {
+        install(&self.folder, &credentials.uid.0.to_string(), credentials, entries, replace)
+    }
+
+    /// Removes a user's folder.
+    ///
+    /// # Errors
+    /// [`Trouble`] where something of it stays.
+    pub fn remove(&self, uid: Uid) -> Result<(), Trouble> {
+        let name = uid.0.to_string();
+        let gone = leaving(&name);
+        rename(&self.folder, &name, &gone, RenameFlags::NOREPLACE)?;
+        remove_room(&self.folder, &gone)?;
+        self.folder.sync()
+    }
+
+    /// Removes what an interrupted command left over.
+    ///
+    /// # Errors
+    /// [`Trouble`] where something of it stays.
+    pub fn sweep(&self) -> Result<(), Trouble> {
+        let left_over = |name: &String| name.starts_with(ARRIVING) || name.starts_with(LEAVING);
+        self.names()?.iter().filter(|name| left_over(name)).try_for_each(|name| remove_room(&self.folder, name))
+    }
+
+    fn names(&self) -> Result<Vec<String>, Trouble> {
+        let fail = |errno| Trouble::new(&self.folder.path, format_args!("cannot be listed: {}", describe(errno)));
+        let items = fs::Dir::read_from(&self.folder.fd).map_err(fail)?;
+        let name = |item: fs::DirEntry| item.file_name().to_string_lossy().into_owned();
+        items.map(|item| item.map(name).map_err(fail)).collect()
+    }
+
+    /// Keeps other commands from changing state until the value is dropped. Logins take no notice of it.
+    ///
+    /// # Errors
+    /// [`Trouble`] where another command is at work.
+    pub fn exclusive(&self) -> Result<Exclusive, Trouble> {
+        let fail = |errno| Trouble::new(&self.folder.path, format_args!("cannot be locked: {}", describe(errno)));
+        let fd =
+            fs::openat(&self.folder.fd, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, fs::Mode::empty());
+        let fd = fd.map_err(fail)?;
+        match fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Exclusive { _lock: fd }),
+            Err(Errno::WOULDBLOCK) => Err(Trouble::new(
+                &self.folder.path,
+                "is being changed by another qrtotp command; try again when it is done",
+            )),
+            Err(errno) => Err(fail(errno)),
+        }
+    }
+}
+
+/// Held while a command changes state.
+pub struct Exclusive {
+    _lock: std::os::fd::OwnedFd,
+}
+
+impl Room {
+    /// Reads the credentials and which version they are.
+    ///
+    /// # Errors
+    /// [`Trouble`] where they are missing, unsafe or damaged.
+    pub fn credentials(&self) -> Result<(Credentials, Version), Trouble> {
+        let path = self.folder.path.join(credentials::NAME);
+        let opened = self.folder.file(credentials::NAME, OFlags::RDONLY, Privacy::Secret)?;
+        let Some((fd, stat)) = opened else {
+            return Err(Trouble::new(&path, "is missing: the user's state is damaged; enroll again with --replace"));
+        };
+        let bytes = files::read_all(&fd, &path, credentials::MOST)?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| Trouble::new(&path, "is not UTF-8"))?;
+        let parsed = Credentials::parse(text).map_err(|what| Trouble::new(&path, what))?;
+        Ok((parsed, Version::of(&stat)))
+    }
+
+    /// Opens the journal of an enrollment.
+    ///
+    /// # Errors
+    /// [`Trouble`], see [`Journal::open`].
+    pub fn journal(&self, credentials: &Credentials) -> Result<Journal<'_>, Trouble> {
+        Journal::open(&self.folder, credentials.enrollment)
+    }
+
+    /// Writes the credentials anew, at once.
+    ///
+    /// # Errors
+    /// [`Trouble`]; the old ones are untouched then.
+    pub fn replace_credentials(&self, credentials: &Credentials) -> Result<(), Trouble> {
+        self.folder.replace(credentials::NAME, credentials.to_text().as_bytes(), 0)
+    }
+}
+
+/// Makes the state folder, its marker, and the decoys, where they are missing. Returns whether anything was made.
+///
+/// # Errors
+/// [`Trouble`] where something is in the way.
+pub fn initialise(path: &Path, decoys: &[Credentials]) -> Result<bool, Trouble> {
+    let mut made = make_folder(path)?;
+    let missing = || Trouble::new(path, "vanished");
+    let folder = Folder::open(path, Privacy::Secret)?.ok_or_else(missing)?;
+    refuse_network(&folder)?;
+    if folder.stat(DECOYS)?.is_none() {
+        make_folder(&path.join(DECOYS))?;
+        made = true;
+    }
+    let home = folder.folder(DECOYS)?.ok_or_else(missing)?;
+    for (number, credentials) in (0..DECOY_COUNT).zip(decoys) {
+        if home.stat(&decoy_name(number))?.is_none() {
+            install(&home, &decoy_name(number), credentials, &[], false)?;
+            made = true;
+        }
+    }
+    if folder.stat(FORMAT_NAME)?.is_none() {
+        folder.replace(FORMAT_NAME, FORMAT.as_bytes(), 0)?;
+        made = true;
+    }
+    Ok(made)
+}
+
+fn make_folder(path: &Path) -> Result<bool, Trouble> {
+    match fs::mkdirat(fs::CWD, path, PRIVATE_FOLDER) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(errno) => Err(Trouble::new(path, format_args!("cannot be made: {}", describe(errno)))),
+    }
+}
+
+fn decoy_name(number: u8) -> String {
+    format!("{number:02x}")
+}
+
+/// Appending by several machines is not atomic on network file systems, and their locks do not tell of each other.
+fn refuse_network(folder: &Folder) -> Result<(), Trouble> {
+    const NETWORK: [(u64, &str); 9] = [
+        (0x6969, "NFS"),
+        (0x517b, "SMB"),
+        (0xff53_4d42, "CIFS"),
+        (0xfe53_4d42, "SMB2"),
+        (0x5346_414f, "AFS"),
+        (0x7375_7245, "Coda"),
+        (0x0102_1997, "9P"),
+        (0x00c3_6400, "Ceph"),
+        (0x0116_1970, "GFS2"),
+    ];
+    let stat = fs::fstatfs(&folder.fd).map_err(|errno| Trouble::new(&folder.path, describe(errno)))?;
+    let found = u64::try_from(stat.f_type).unwrap_or(0);
+    match NETWORK.iter().find(|(magic, _)| *magic == found) {
+        Some((_, name)) => Err(Trouble::new(
+            &folder.path,
+            format_args!("is on a network file system ({name}); move it to a local disk"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn arriving(name: &str) -> String {
+    format!("{ARRIVING}{name}")
+}
+
+fn leaving(name: &str) -> String {
+    format!("{LEAVING}{name}")
+}
+
+/// Builds a room beside its place and moves it there with one rename.
+fn install(
+    parent: &Folder,
+    name: &str,
+    credentials: &Credentials,
+    entries: &[Entry],
+    replace: bool,
+) -> Result<(), Trouble> {
+    let fresh = arriving(name);
+    remove_room(parent, &fresh)?;
+    let done = build_room(parent, &fresh, credentials, entries).and_then(|()| {
+        let flags = if replace { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+        rename(parent, &fresh, name, flags)
+    });
+    // After a failure this is the half-made room, after an exchange the old one.
+    let swept = remove_room(parent, &fresh);
+    done.and(swept).and_then(|()| parent.sync())
+}
+
+fn build_room(parent: &Folder, name: &str, credentials: &Credentials, entries: &[Entry]) -> Result<(), Trouble> {
+    let path = parent.path.join(name);
+    let fail = |errno| Trouble::new(&path, format_args!("cannot be made: {}", describe(errno)));
+    fs::mkdirat(&parent.fd, name, PRIVATE_FOLDER).map_err(fail)?;
+    let room = parent.folder(name)?.ok_or_else(|| Trouble::new(&path, "vanished"))?;
+    let journal = Journal::fresh(credentials.enrollment, &State::default(), entries);
+    room.write_new(journal::NAME, &journal, journal::RESERVE)?;
+    room.write_new(credentials::NAME, credentials.to_text().as_bytes(), 0)?;
+    room.sync()
+}
+
+fn rename(parent: &Folder, from: &str, to: &str, flags: RenameFlags) -> Result<(), Trouble> {
+    match fs::renameat_with(&parent.fd, from, &parent.fd, to, flags) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => Err(Trouble::new(&parent.path.join(to), "was made by another command in the meantime")),
+        Err(errno) => {
+            Err(Trouble::new(&parent.path.join(to), format_args!("cannot be put in place: {}", describe(errno))))
+        }
+    }
+}
+
+fn remove_room(parent: &Folder, name: &str) -> Result<(), Trouble> {
+    let Some(room) = parent.folder(name)? else { return Ok(()) };
+    for file in [credentials::NAME, journal::NAME] {
+        room.remove(file)?;
+        room.remove(&format!("{file}.new"))?;
+    }
+    let fail = |errno| Trouble::new(&parent.path.join(name), format_args!("cannot be removed: {}", describe(errno)));
+    fs::unlinkat(&parent.fd, name, AtFlags::REMOVEDIR).map_err(fail)
+}

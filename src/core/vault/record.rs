@@ -1,0 +1,303 @@
+//! The bytes of a journal: a header of 1024 bytes, which holds the fold of everything that was compacted away, then
+//! records of 128 bytes. All numbers are little-endian. docs/FORMAT.md shows every byte.
+
+use crate::budget::{
+    Act, BLAMED, Bucket, Entry, FLOORS, Failures, Hit, KNOWN, Known, LastLogin, SPENT, SourceKey, State,
+};
+use crate::otp::recovery::Selector;
+use crate::words::{AttemptId, DeviceId, EnrollmentId, Now, Step, WallTime};
+
+/// Bytes of a record.
+pub const RECORD: usize = 128;
+/// Bytes of the header.
+pub const HEADER: usize = 1024;
+
+const RECORD_MAGIC: [u8; 4] = *b"QTr1";
+const HEADER_MAGIC: [u8; 8] = *b"QRTOTPj1";
+const CHECKSUM: usize = 4;
+
+mod kind {
+    pub const ATTEMPT: u8 = 1;
+    pub const SECOND: u8 = 2;
+    pub const RECOVERY: u8 = 3;
+    pub const CLAIM: u8 = 4;
+    pub const UNLOCK: u8 = 5;
+    pub const LOWER: u8 = 6;
+}
+
+mod flag {
+    /// A device and a step (or a selector) follow.
+    pub const HIT: u8 = 1;
+    /// The second code follows the first.
+    pub const FOLLOWS: u8 = 2;
+}
+
+/// The bytes of one record. `None` for [`Act::Torn`], which is never written.
+pub fn encode(entry: &Entry, enrollment: EnrollmentId) -> Option<[u8; RECORD]> {
+    let (kind, hit, selector, follows) = match entry.act {
+        Act::Attempt { hit } => (kind::ATTEMPT, hit, None, false),
+        Act::Second { hit, follows } => (kind::SECOND, hit, None, follows),
+        Act::Recovery { spent } => (kind::RECOVERY, None, spent, false),
+        Act::Claim(hit) => (kind::CLAIM, Some(hit), None, false),
+        Act::Unlock => (kind::UNLOCK, None, None, false),
+        Act::Lower(hit) => (kind::LOWER, Some(hit), None, false),
+        Act::Torn => return None,
+    };
+    let has_hit = if hit.is_some() || selector.is_some() { flag::HIT } else { 0 };
+    let follows = if follows { flag::FOLLOWS } else { 0 };
+    let subject = hit.map(|hit| hit.device.0).or(selector.map(|selector| selector.0)).unwrap_or_default();
+    let mut bytes = [0; RECORD];
+    let mut out = Writer(&mut bytes);
+    out.put(&RECORD_MAGIC);
+    out.put(&[kind, has_hit | follows, 0, 0]);
+    out.put(&enrollment.0);
+    out.put(&entry.id.0);
+    out.put(&entry.now.wall.0.to_le_bytes());
+    out.put(&entry.now.boot.to_le_bytes());
+    out.put(&entry.now.boot_id);
+    out.put(&hit.map_or(0, |hit| hit.step.0).to_le_bytes());
+    out.put(&subject);
+    out.put(&entry.source);
+    out.put(&entry.service);
+    out.put(&entry.tag);
+    seal(&mut bytes);
+    Some(bytes)
+}
+
+/// Reads a record; `None` where the bytes are not a whole, undamaged record of this enrollment.
+pub fn decode(bytes: &[u8; RECORD], enrollment: EnrollmentId) -> Option<Entry> {
+    bytes.starts_with(&RECORD_MAGIC).then_some(())?;
+    let mut input = Reader(sealed(bytes)?);
+    input.take::<4>()?;
+    let [kind, flags, _, _] = input.take::<4>()?;
+    (input.take()? == enrollment.0).then_some(())?;
+    let id = AttemptId(input.take()?);
+    let now = Now { wall: WallTime(input.number()?), boot: input.number()?, boot_id: input.take()? };
+    let step = Step(input.number()?);
+    let subject: [u8; 4] = input.take()?;
+    let hit = (flags & flag::HIT != 0).then_some(Hit { device: DeviceId(subject), step });
+    let act = match kind {
+        kind::ATTEMPT => Act::Attempt { hit },
+        kind::SECOND => Act::Second { hit, follows: flags & flag::FOLLOWS != 0 },
+        kind::RECOVERY => Act::Recovery { spent: hit.map(|_| Selector(subject)) },
+        kind::CLAIM => Act::Claim(hit?),
+        kind::UNLOCK => Act::Unlock,
+        kind::LOWER => Act::Lower(hit?),
+        _ => return None,
+    };
+    Some(Entry { id, now, source: input.take()?, service: input.take()?, tag: input.take()?, act })
+}
+
+/// The header of a journal.
+pub fn encode_header(state: &State, enrollment: EnrollmentId) -> [u8; HEADER] {
+    let mut bytes = [0; HEADER];
+    let mut out = Writer(&mut bytes);
+    out.put(&HEADER_MAGIC);
+    out.put(&enrollment.0);
+    out.put(&state.boot_id);
+    out.put(&state.boot.to_le_bytes());
+    out.put(&state.uptime.to_le_bytes());
+    out.put(&state.unknown.level().to_le_bytes());
+    out.put(&state.strikes.to_le_bytes());
+    out.put(&[u8::from(state.locked_at.is_some()), u8::from(state.last_login.is_some()), 0, 0]);
+    out.put(&state.locked_at.unwrap_or(0).to_le_bytes());
+    let last = state.last_login.unwrap_or(LastLogin { time: WallTime(0), source: [0; 17], service: [0; 16] });
+    out.put(&last.time.0.to_le_bytes());
+    out.put(&last.source);
+    out.put(&last.service);
+    out.put(&state.failures.count.to_le_bytes());
+    out.put(&state.failures.last.0.to_le_bytes());
+    put_list(&mut out, BLAMED, &state.failures.sources, |out, (source, count)| {
+        out.put(source);
+        out.put(&count.to_le_bytes());
+    });
+    put_list(&mut out, KNOWN, &state.known, |out, known| {
+        out.put(&known.source);
+        out.put(&known.bucket.level().to_le_bytes());
+        out.put(&known.last.0.to_le_bytes());
+    });
+    put_list(&mut out, FLOORS, &state.floors, |out, floor| {
+        out.put(&floor.device.0);
+        out.put(&floor.step.0.to_le_bytes());
+    });
+    put_list(&mut out, SPENT, &state.spent, |out, selector| out.put(&selector.0));
+    seal(&mut bytes);
+    bytes
+}
+
+/// Reads a header; `None` where it is damaged or belongs to another enrollment.
+pub fn decode_header(bytes: &[u8; HEADER], enrollment: EnrollmentId) -> Option<State> {
+    let mut input = Reader(sealed(bytes)?);
+    (input.take()? == HEADER_MAGIC && input.take()? == enrollment.0).then_some(())?;
+    let (boot_id, boot, uptime) = (input.take()?, input.number()?, input.number()?);
+    let unknown = Bucket::unknown(input.number()?);
+    let strikes = input.count()?;
+    let [locked, logged_in, _, _] = input.take::<4>()?;
+    let locked_at = input.number()?;
+    let last = LastLogin { time: WallTime(input.number()?), source: input.take()?, service: input.take()? };
+    let (count, failed) = (input.count()?, WallTime(input.number()?));
+    let sources = take_list(&mut input, |input| Some((input.take::<17>()? as SourceKey, input.count()?)))?;
+    let known = take_list(&mut input, |input| {
+        let (source, level) = (input.take()?, input.number()?);
+        Some(Known { source, bucket: Bucket::known(level), last: WallTime(input.number()?) })
+    })?;
+    let floors =
+        take_list(&mut input, |input| Some(Hit { device: DeviceId(input.take()?), step: Step(input.number()?) }))?;
+    let spent = take_list(&mut input, |input| input.take().map(Selector))?;
+    let fits = sources.len() <= BLAMED && known.len() <= KNOWN && floors.len() <= FLOORS && spent.len() <= SPENT;
+    fits.then_some(State {
+        boot_id,
+        boot,
+        uptime,
+        unknown,
+        known,
+        floors,
+        spent,
+        failures: Failures { count, last: failed, sources },
+        strikes,
+        locked_at: (locked == 1).then_some(locked_at),
+        last_login: (logged_in == 1).then_some(last),
+    })
+}
+
+/// Writes a length and the items; the folds keep their lists within `most`, so nothing is lost.
+fn put_list<T>(out: &mut Writer<'_>, most: usize, items: &[T], put: impl Fn(&mut Writer<'_>, &T)) {
+    let count = items.len().min(most);
+    out.put(&[u8::try_from(count).unwrap_or(0), 0, 0, 0]);
+    items.iter().take(count).for_each(|item| put(out, item));
+}
+
+fn take_list<T>(input: &mut Reader<'_>, take: impl Fn(&mut Reader<'_>) -> Option<T>) -> Option<Vec<T>> {
+    let [count, _, _, _] = input.take::<4>()?;
+    (0..count).map(|_| take(input)).collect()
+}
+
+/// Fills a buffer from the front; the sizes are constants, and a test fills every list to the brim.
+struct Writer<'a>(&'a mut [u8]);
+
+impl Writer<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        let whole = std::mem::take(&mut self.0);
+        if let Some((head, rest)) = whole.split_at_mut_checked(bytes.len()) {
+            head.copy_from_slice(bytes);
+            self.0 = rest;
+        }
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn count(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+}
+
+/// Writes the CRC-32 of everything before the last four bytes into them.
+fn seal(bytes: &mut [u8]) {
+    let (body, sum) = bytes.split_at_mut(bytes.len().saturating_sub(CHECKSUM));
+    sum.copy_from_slice(&crc32fast::hash(body).to_le_bytes());
+}
+
+/// The bytes before the checksum, if it is right.
+fn sealed(bytes: &[u8]) -> Option<&[u8]> {
+    let (body, sum) = bytes.split_last_chunk::<CHECKSUM>()?;
+    (crc32fast::hash(body) == u32::from_le_bytes(*sum)).then_some(body)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(crate) const ENROLLMENT: EnrollmentId = EnrollmentId(*b"enrolled");
+
+    fn hit() -> impl Strategy<Value = Hit> {
+        (0_u8..3, 0_u64..50).prop_map(|(device, step)| Hit { device: DeviceId([device; 4]), step: Step(step) })
+    }
+
+    fn selector() -> impl Strategy<Value = Selector> {
+        (b'A'..b'M').prop_map(|letter| Selector([letter; 4]))
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            6 => proptest::option::of(hit()).prop_map(|hit| Act::Attempt { hit }),
+            2 => (proptest::option::of(hit()), any::<bool>()).prop_map(|(hit, follows)| Act::Second { hit, follows }),
+            1 => proptest::option::of(selector()).prop_map(|spent| Act::Recovery { spent }),
+            1 => hit().prop_map(Act::Claim),
+            1 => Just(Act::Unlock),
+            1 => hit().prop_map(Act::Lower),
+        ]
+    }
+
+    pub(crate) fn entry() -> impl Strategy<Value = Entry> {
+        (any::<[u8; 8]>(), 0_u64..100_000_000, 0_u64..100_000_000, 0_u8..3, 1_u8..8, act()).prop_map(
+            |(id, wall, boot, boot_id, source, act)| Entry {
+                id: AttemptId(id),
+                now: Now { wall: WallTime(wall), boot, boot_id: [boot_id; 8] },
+                source: [source; 17],
+                service: *b"sshd\0\0\0\0\0\0\0\0\0\0\0\0",
+                tag: [0; 8],
+                act,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_reads_back_and_only_in_its_own_enrollment(entry in entry()) {
+            let bytes = encode(&entry, ENROLLMENT).unwrap();
+            prop_assert_eq!(decode(&bytes, ENROLLMENT), Some(entry));
+            prop_assert_eq!(decode(&bytes, EnrollmentId([0; 8])), None);
+        }
+
+        #[test]
+        fn a_record_with_one_flipped_bit_is_no_record(entry in entry(), bit in 0_usize..RECORD * 8) {
+            let mut bytes = encode(&entry, ENROLLMENT).unwrap();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert_eq!(decode(&bytes, ENROLLMENT), None);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), HEADER)) {
+            let mut header: [u8; HEADER] = bytes.try_into().unwrap();
+            header[..8].copy_from_slice(&HEADER_MAGIC);
+            header[8..16].copy_from_slice(&ENROLLMENT.0);
+            seal(&mut header);
+            let _ = decode_header(&header, ENROLLMENT);
+        }
+    }
+
+    /// Every list as long as it may get: the header has room for all of it.
+    #[test]
+    fn a_full_header_reads_back() {
+        let hit = |n: u8| Hit { device: DeviceId([n; 4]), step: Step(u64::MAX) };
+        let state = State {
+            boot_id: [1; 8],
+            boot: 2,
+            uptime: 3,
+            unknown: Bucket::unknown(5),
+            known: (0..4).map(|n| Known { source: [n; 17], bucket: Bucket::known(7), last: WallTime(9) }).collect(),
+            floors: (0..8).map(hit).collect(),
+            spent: (0..32).map(|n| Selector([n; 4])).collect(),
+            failures: Failures { count: 11, last: WallTime(12), sources: (0..4).map(|n| ([n; 17], 3)).collect() },
+            strikes: 13,
+            locked_at: Some(14),
+            last_login: Some(LastLogin { time: WallTime(15), source: [2; 17], service: [16; 16] }),
+        };
+        let bytes = encode_header(&state, ENROLLMENT);
+        assert_eq!(decode_header(&bytes, ENROLLMENT), Some(state));
+        assert_eq!(decode_header(&bytes, EnrollmentId([0; 8])), None);
+    }
+}
