@@ -29,7 +29,7 @@ pub fn is_too_many(dir: &Path, source: &Source, boot: u64, per_minute: Option<u3
     }
     let before = minute.checked_sub(1).and_then(|minute| size(&folder, &counter(source, minute))).unwrap_or(0);
     let rest = 60_000_u64.saturating_sub(boot % 60_000);
-    let sliding = before.saturating_mul(rest) / 60_000;
+    let sliding = before.saturating_mul(rest).div_ceil(60_000);
     sliding.saturating_add(now) > u64::from(limit)
 }
 

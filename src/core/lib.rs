@@ -9,6 +9,8 @@
 //! | [`otp`] | keys, codes, recovery codes, otpauth URIs | nothing: pure |
 //! | [`budget`] | journal records -> what is used and what is left | nothing: pure |
 //! | [`vault`] | credentials and journals | the state folder |
+//! | [`enroll`] | a key -> a picture -> a confirmed code -> stored | the vault |
+//! | [`qr`] | a text -> a picture in terminal characters | nothing: pure |
 //! | [`flood`] | answers a source and minute | the runtime folder |
 //! | [`files`] | opening what is trusted, with every check | what it is told to |
 //! | [`events`] | one event -> one syslog line and one JSON line | nothing: pure |
@@ -16,8 +18,11 @@
 //! | [`ports`] | what a login needs from the world, as traits | nothing |
 //! | [`words`] | the small types that every room speaks | nothing: pure |
 #![forbid(unsafe_code)]
+// Tests may reckon plainly: an overflow there fails the test.
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 pub mod budget;
+pub mod enroll;
 pub mod events;
 pub mod evidence;
 pub mod files;
@@ -26,6 +31,7 @@ pub mod login;
 pub mod otp;
 pub mod policy;
 pub mod ports;
+pub mod qr;
 pub mod subject;
 pub mod vault;
 pub mod verdict;
