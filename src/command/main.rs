@@ -1,2 +1,52 @@
-//! The command.
-fn main() {}
+//! The command `qrtotp`: enrolls, manages devices and recovery codes, revokes, and shows state. Every rule it follows is
+//! one that a login follows too; they live in `qrtotp-core`.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `arguments` | the command line |
+//! | `desk` | policy, state and ports, opened for one command |
+//! | `ending` | exit codes and messages |
+//! | `screen` | what stands on standard output and what is read from standard input |
+//! | `acts/` | one file a family of subcommands |
+#![forbid(unsafe_code)]
+
+mod acts;
+mod arguments;
+mod desk;
+mod ending;
+mod screen;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use ending::Ending;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return ending::of_usage(&error),
+    };
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(ending) => ending.report(),
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Ending> {
+    desk::require_root()?;
+    let desk = desk::Desk::open(&arguments.config, arguments.json)?;
+    match &arguments.command {
+        Command::Init => acts::init::run(&desk),
+        Command::Enroll(options) => acts::enroll::run(&desk, options),
+        Command::Status { user } => acts::status::run(&desk, user.as_deref()),
+        Command::List => acts::status::list(&desk),
+        Command::Verify { user } => acts::verify::run(&desk, user),
+        Command::Recovery { user, count } => acts::recovery::run(&desk, user, *count),
+        Command::Unlock { user } => acts::unlock::run(&desk, user),
+        Command::Device(act) => acts::device::run(&desk, act),
+        Command::Revoke { user, reason } => acts::revoke::run(&desk, user, reason),
+        Command::Gc { yes } => acts::gc::run(&desk, *yes),
+    }
+}

@@ -180,6 +180,12 @@ impl Event {
         }
     }
 
+    /// An act of an administrator that was done.
+    pub fn done(kind: Kind, scene: Scene, source: Source, reason: &str) -> Self {
+        let reason = Printable::new(reason.as_bytes());
+        Self { outcome: Outcome::Success, reason, ..Self::new(kind, scene, source, Cause::Code) }
+    }
+
     /// The syslog message without priority and tag, in the classic form of PAM modules.
     pub fn syslog_line(&self) -> String {
         let said = match (self.kind, self.outcome) {

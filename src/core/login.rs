@@ -102,6 +102,9 @@ enum Judged {
 impl<'a> Login<'a> {
     fn new(request: &'a Request, policy: &'a Policy, world: &'a World<'a>) -> Self {
         let source = Source::parse(request.rhost.as_deref(), Uid(request.scene.real_uid));
+        let mut event = Event::new(Kind::Login, request.scene.clone(), source, Cause::Panic);
+        // Until there is a record, whose id is required to be random; an event without one is better than none.
+        let _ = world.random.fill(&mut event.id.0);
         Self {
             request,
             policy,
@@ -109,7 +112,7 @@ impl<'a> Login<'a> {
             account: None,
             is_junk: false,
             started: world.clock.ticks(),
-            event: Event::new(Kind::Login, request.scene.clone(), source, Cause::Panic),
+            event,
             failures: Failures::default(),
             recovery_left: None,
         }
@@ -177,6 +180,7 @@ impl<'a> Login<'a> {
         let journal = subject.room.journal(&subject.credentials).map_err(|trouble| self.broken(&trouble))?;
         let history = journal.append(&entry).and_then(|()| journal.read()).map_err(|trouble| self.broken(&trouble))?;
         let (state, ruling) = self.rule(&history, &entry)?;
+        self.world.events.debug(&format!("{evidence:?}, {ruling:?}, refusal {:?}", subject.refusal));
         self.note(&subject, &evidence, &entry, &state);
         self.refuse_if_changed(vault, &subject)?;
         self.compact(journal, &history, subject.is_decoy());

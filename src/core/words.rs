@@ -26,6 +26,11 @@ impl UserName {
         (fits && clean).then(|| Self(text.to_owned()))
     }
 
+    /// Stands in for the name of a folder whose credentials cannot be read.
+    pub fn of_uid(uid: Uid) -> Self {
+        Self(uid.0.to_string())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -6,7 +6,7 @@
 //! | `random` | [`SystemRandom`] | getrandom(2) |
 //! | `users` | [`Users`] | the name service |
 //! | `log` | [`Log`] | `/dev/log`, the events file |
-//! | `process` | [`caller`] | the ids of this process |
+//! | `process` | [`caller`], [`host_name`] | the ids of this process, uname(2) |
 //! | `descriptors` | [`above_stdio`] | a descriptor that was just opened |
 //!
 //! This code runs inside sshd, sudo, su and login. It starts no thread and no process, keeps no descriptor open between
@@ -24,6 +24,6 @@ mod users;
 pub use clock::SystemClock;
 pub use descriptors::above_stdio;
 pub use log::Log;
-pub use process::{Caller, caller};
+pub use process::{Caller, caller, host_name};
 pub use random::SystemRandom;
 pub use users::Users;

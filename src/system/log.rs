@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use qrtotp_core::events::{Event, Outcome, Printable};
 use qrtotp_core::ports::Events;
-use rustix::system::uname;
 
+use crate::process::host_name;
 use syslog::Severity;
 
 /// The log of one call.
@@ -67,10 +67,6 @@ fn severity(outcome: Outcome) -> Severity {
         Outcome::Failure => Severity::Notice,
         Outcome::Error => Severity::Error,
     }
-}
-
-fn host_name() -> String {
-    uname().nodename().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

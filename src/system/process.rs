@@ -1,7 +1,8 @@
-//! Who runs this process.
+//! Who runs this process, and on which host.
 
 use qrtotp_core::words::Uid;
 use rustix::process::{geteuid, getuid};
+use rustix::system::uname;
 
 /// The user ids of this process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,4 +16,9 @@ pub struct Caller {
 /// The user ids of this process now.
 pub fn caller() -> Caller {
     Caller { real: Uid(getuid().as_raw()), effective: Uid(geteuid().as_raw()) }
+}
+
+/// The name of this host, as the kernel has it.
+pub fn host_name() -> String {
+    uname().nodename().to_string_lossy().into_owned()
 }

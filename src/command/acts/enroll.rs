@@ -1,0 +1,275 @@
+//! `qrtotp enroll`
+
+use qrtotp_core::enroll::{self, Check, Draft, Occasion, Plan, RecoverySet, TRIES};
+use qrtotp_core::events::Kind;
+use qrtotp_core::otp::otpauth::{self, Name};
+use qrtotp_core::otp::recovery::RecoveryCode;
+use qrtotp_core::otp::{Algorithm, Secret, Shape, Typed};
+use qrtotp_core::qr::{Drawing, Ink, Picture, Size, Style};
+use qrtotp_core::words::{Account, EnrollmentId, Step};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::device::parse_label;
+use super::recovery;
+use crate::arguments::{Drawn, EnrollOptions};
+use crate::desk::Desk;
+use crate::ending::{Code, Ending};
+use crate::screen;
+
+/// Columns of a terminal of unknown size.
+const UNKNOWN: Size = Size { columns: 80, lines: 24 };
+/// Columns between the picture and the key beside it, and columns of the key: four groups of four and their blanks.
+const GAP: usize = 2;
+const KEY_COLUMNS: usize = 19;
+
+/// Enrolls a user, or adds a device.
+pub fn run(desk: &Desk, options: &EnrollOptions) -> Result<(), Ending> {
+    let vault = desk.vault()?;
+    let account = desk.account(&options.user)?;
+    let label = parse_label(&options.label)?;
+    let names = names(desk, options, &account)?;
+    let plan = enroll::plan(&vault, &account, &label, options.replace)?;
+    let draft = draft(desk, options, label)?;
+    let uri = draft.uri(&names.issuer, &names.account);
+    show(desk, options, &draft, &uri, &names)?;
+    let confirmed = if options.unverified { None } else { Some(confirm(desk, &draft)?) };
+    let set = if matches!(plan, Plan::Fresh { .. }) { Some(RecoverySet::new(desk.random())?) } else { None };
+    if let Some(set) = set.as_ref().filter(|_| !options.unverified) {
+        hand_over(desk, set)?;
+    }
+    let key = draft.secret.to_base32();
+    let (id, shown_label) = (draft.id, draft.label.clone());
+    let occasion = Occasion { account: &account, now: desk.now()?, source: desk.source(), random: desk.random() };
+    let exclusive = vault.exclusive()?;
+    let kept = set.as_ref().map(|set| set.kept.clone()).unwrap_or_default();
+    let enrollment = match plan {
+        Plan::Fresh { replace } => enroll::store_fresh(&vault, &occasion, draft, confirmed, kept, replace)?,
+        Plan::Add => enroll::store_device(&vault, &occasion, draft, confirmed)?,
+    };
+    drop(exclusive);
+    let mut event = desk.event(Kind::Enroll, &account, reason(&plan, options));
+    event.device = Some((id, shown_label.clone()));
+    event.enrollment = Some(enrollment);
+    desk.record(&event);
+    if options.unverified
+        && !desk.screen.is_json()
+        && let Some(set) = &set
+    {
+        recovery::show(desk, set)?;
+    }
+    let value = json!({
+        "user": account.name,
+        "uid": account.uid,
+        "enrollment": enrollment,
+        "device": { "id": id, "label": shown_label },
+        "uri": uri.as_str(),
+        "key": key.as_str(),
+        "verified": confirmed.is_some(),
+        "recovery_codes": set.as_ref().map(recovery::as_json),
+    });
+    desk.screen.answer(&value, &done(&account, &shown_label.to_string(), &plan, enrollment))
+}
+
+fn reason(plan: &Plan, options: &EnrollOptions) -> &'static str {
+    match (plan, options.unverified) {
+        (Plan::Add, false) => "device_added",
+        (Plan::Add, true) => "device_added_unverified",
+        (Plan::Fresh { replace: true }, false) => "replaced",
+        (Plan::Fresh { replace: true }, true) => "replaced_unverified",
+        (Plan::Fresh { replace: false }, false) => "enrolled",
+        (Plan::Fresh { replace: false }, true) => "enrolled_unverified",
+    }
+}
+
+fn done(account: &Account, label: &str, plan: &Plan, enrollment: EnrollmentId) -> String {
+    match plan {
+        Plan::Add => format!("{} has another device: {label}", account.name),
+        Plan::Fresh { .. } => format!("{} is enrolled with {label} (enrollment {enrollment})", account.name),
+    }
+}
+
+/// What the app shows beside the code.
+struct Names {
+    issuer: Name,
+    account: Name,
+}
+
+fn names(desk: &Desk, options: &EnrollOptions, account: &Account) -> Result<Names, Ending> {
+    let wrong = |what: &'static str| move |why: String| Ending::new(Code::Usage, format!("{what} {why}"));
+    let issuer = match (&options.issuer, &desk.policy.issuer) {
+        (Some(text), _) => Name::issuer(text).map_err(wrong("--issuer"))?,
+        (None, Some(name)) => name.clone(),
+        (None, None) => Name::issuer(&qrtotp_system::host_name()).map_err(wrong("the host's name as an issuer"))?,
+    };
+    let text = options.account.as_deref().unwrap_or(account.name.as_str());
+    Ok(Names { issuer, account: Name::parse(text).map_err(wrong("--account"))? })
+}
+
+/// The key and its shape: made here, or read from standard input.
+fn draft(desk: &Desk, options: &EnrollOptions, label: qrtotp_core::words::Label) -> Result<Draft, Ending> {
+    if !options.stdin {
+        return Ok(Draft::new(shape(options, Shape::default())?, label, desk.random())?);
+    }
+    let line = desk.screen.read_line()?.unwrap_or_default();
+    let bad = |what: String| Ending::new(Code::Usage, format!("standard input: {what}"));
+    let (secret, said) = if line.trim().to_ascii_lowercase().starts_with("otpauth") {
+        let parsed = otpauth::parse(line.trim()).map_err(bad)?;
+        (parsed.secret, parsed.shape)
+    } else {
+        (Secret::from_base32(line.trim()).map_err(|what| bad(what.to_string()))?, Shape::default())
+    };
+    Ok(Draft::with(secret, shape(options, said)?, label, desk.random())?)
+}
+
+/// The shape that the options ask for, on top of what a URI said.
+fn shape(options: &EnrollOptions, base: Shape) -> Result<Shape, Ending> {
+    let usage = |what: String| Ending::new(Code::Usage, what);
+    let unknown = || usage("--algorithm must be sha1, sha256 or sha512".to_owned());
+    let algorithm = match &options.algorithm {
+        Some(text) => Algorithm::parse(text).ok_or_else(unknown)?,
+        None => base.algorithm,
+    };
+    let digits = options.digits.unwrap_or(i64::from(base.digits()));
+    Shape::new(algorithm, digits, options.period.unwrap_or(i64::from(base.period()))).map_err(usage)
+}
+
+/// Shows the picture and the key. A key that came from standard input, or that nobody looks at, is not drawn unless asked.
+fn show(desk: &Desk, options: &EnrollOptions, draft: &Draft, uri: &str, names: &Names) -> Result<(), Ending> {
+    let unwatched = options.stdin || (desk.screen.is_json() && options.unverified);
+    let style = match options.qr {
+        Drawn::None => None,
+        Drawn::Auto if unwatched => None,
+        Drawn::Utf8 => Some(Style::HalfBlocks),
+        Drawn::Ascii => Some(Style::Ascii),
+        Drawn::Auto => Some(if screen::is_utf8() { Style::HalfBlocks } else { Style::Ascii }),
+    };
+    if unwatched && style.is_none() {
+        return Ok(());
+    }
+    desk.screen.say(&format!(
+        "\nScan this with an authenticator app: {}, {}",
+        names.issuer.as_str(),
+        names.account.as_str()
+    ))?;
+    let drawn = match style {
+        Some(style) => Some(draw(desk, options, style, uri)?),
+        None => None,
+    };
+    let key = draft.secret.in_groups();
+    show_beside(desk, drawn.as_ref(), &key)?;
+    describe_shape(desk, draft.shape)
+}
+
+fn draw(desk: &Desk, options: &EnrollOptions, style: Style, uri: &str) -> Result<Drawing, Ending> {
+    let picture = Picture::of(uri).map_err(|what| Ending::new(Code::No, what))?;
+    let ink = if options.invert { Ink::Dark } else { Ink::Light };
+    // A line above the picture and one below it for the question.
+    let room = desk.screen.size().unwrap_or(UNKNOWN);
+    let drawing = picture.draw(style, ink, Size { lines: room.lines.saturating_sub(2), ..room });
+    if let Some(room) = desk.screen.size()
+        && (drawing.size.columns > room.columns || drawing.size.lines > room.lines)
+    {
+        let (need, have) = (drawing.size, room);
+        let or = if style == Style::Ascii { ", try --qr utf8," } else { "" };
+        desk.screen.say(&format!(
+            "The picture needs {} columns and {} lines; this terminal has {} and {}. Enlarge it{or} or type the key below.",
+            need.columns, need.lines, have.columns, have.lines
+        ))?;
+    }
+    Ok(drawing)
+}
+
+/// Prints the picture with the key to its right, or below it where there is no room.
+fn show_beside(desk: &Desk, drawing: Option<&Drawing>, key: &Zeroizing<String>) -> Result<(), Ending> {
+    let groups: Vec<_> = key.split(' ').collect();
+    let rows: Vec<_> = groups.chunks(4).map(|row| Zeroizing::new(row.join(" "))).collect();
+    let mut beside = vec![Zeroizing::new("or type this key:".to_owned()), Zeroizing::default()];
+    beside.extend(rows);
+    let Some(drawing) = drawing else { return beside.iter().skip(2).try_for_each(|row| desk.screen.say(row)) };
+    let width = desk.screen.size().unwrap_or(UNKNOWN).columns;
+    let fits = drawing.size.columns.saturating_add(GAP).saturating_add(KEY_COLUMNS) <= width;
+    let (first, blank) = (drawing.lines.len().saturating_sub(beside.len()) / 2, Zeroizing::default());
+    for (at, line) in drawing.lines.iter().enumerate() {
+        let text = at.checked_sub(first).and_then(|at| beside.get(at)).filter(|_| fits).unwrap_or(&blank);
+        let row = Zeroizing::new(format!("{line}{:GAP$}{}", "", **text));
+        desk.screen.say(row.trim_end_matches(' '))?;
+    }
+    if fits { Ok(()) } else { beside.iter().try_for_each(|row| desk.screen.say(row)) }
+}
+
+fn describe_shape(desk: &Desk, shape: Shape) -> Result<(), Ending> {
+    if shape == Shape::default() {
+        return Ok(());
+    }
+    let (algorithm, digits, period) = (shape.algorithm.name(), shape.digits(), shape.period());
+    desk.screen.say(&format!("By hand, also set: {algorithm}, {digits} digits, {period} seconds."))
+}
+
+/// Asks for a code until it is right, five times at most. Gives the step that it is of.
+fn confirm(desk: &Desk, draft: &Draft) -> Result<Step, Ending> {
+    for left in (0..TRIES).rev() {
+        let Some(line) = desk.screen.ask("Code from the app: ")? else {
+            return Err(Ending::new(Code::No, "no code was given; nothing was stored"));
+        };
+        let answer = match Typed::parse(line.as_bytes()) {
+            Some(Typed::Code(code)) => match draft.check(&code, desk.policy.window, desk.now()?.wall) {
+                Check::Right(step) => return Ok(step),
+                other => explain(other, draft.shape),
+            },
+            _ => format!("A code has {} digits.", draft.shape.digits()),
+        };
+        let tries = if left == 1 { "1 try is left".to_owned() } else { format!("{left} tries are left") };
+        desk.screen.say(&format!("{answer} {tries}."))?;
+    }
+    Err(Ending::new(Code::No, "five wrong codes; nothing was stored"))
+}
+
+fn explain(check: Check, asked: Shape) -> String {
+    match check {
+        Check::Right(_) | Check::Wrong => {
+            "That code is wrong. Scan the picture above, and take the code of that entry.".to_owned()
+        }
+        Check::Ignored(shape) => {
+            let mut ignored = Vec::new();
+            if shape.algorithm != asked.algorithm {
+                ignored.push(format!(
+                    "the algorithm ({} instead of {})",
+                    shape.algorithm.name(),
+                    asked.algorithm.name()
+                ));
+            }
+            if shape.digits() != asked.digits() {
+                ignored.push(format!("the digits ({} instead of {})", shape.digits(), asked.digits()));
+            }
+            if shape.period() != asked.period() {
+                ignored.push(format!("the period ({} s instead of {} s)", shape.period(), asked.period()));
+            }
+            format!("This app ignored {}: take another app, or enroll without that option.", ignored.join(" and "))
+        }
+        Check::ClockOff(seconds) => {
+            let (size, word) = (seconds.unsigned_abs(), if seconds > 0 { "ahead of" } else { "behind" });
+            let span = if size >= 120 { format!("{} min {} s", size / 60, size % 60) } else { format!("{size} s") };
+            format!("The key is right, but the phone's clock is {span} {word} this host's. Set both by the network.")
+        }
+    }
+}
+
+/// Shows the recovery codes and has one typed back, so that they were surely seen.
+fn hand_over(desk: &Desk, set: &RecoverySet) -> Result<(), Ending> {
+    recovery::show(desk, set)?;
+    let given = |line: &str| {
+        let plain: Zeroizing<Vec<u8>> =
+            Zeroizing::new(line.bytes().filter(|byte| !matches!(byte, b' ' | b'-')).collect());
+        let typed = RecoveryCode::parse(&plain);
+        typed.is_some_and(|typed| set.codes.iter().any(|code| *code.to_text() == *typed.to_text()))
+    };
+    for _ in 0..TRIES {
+        let Some(line) = desk.screen.ask("Type one of them back: ")? else { break };
+        if given(&line) {
+            return Ok(());
+        }
+        desk.screen.say("That is none of them.")?;
+    }
+    Err(Ending::new(Code::No, "no recovery code was typed back; nothing was stored"))
+}

@@ -1,0 +1,59 @@
+//! `qrtotp gc`
+
+use qrtotp_core::events::Kind;
+use qrtotp_core::vault::Vault;
+use qrtotp_core::words::{Account, Uid};
+use serde_json::json;
+
+use crate::desk::Desk;
+use crate::ending::Ending;
+
+/// Removes state of accounts that no longer exist, shortens long journals, sweeps up after interrupted commands.
+pub fn run(desk: &Desk, yes: bool) -> Result<(), Ending> {
+    let vault = desk.vault()?;
+    let _exclusive = vault.exclusive()?;
+    vault.sweep()?;
+    let (mut gone, mut shortened) = (Vec::new(), 0_u32);
+    for uid in vault.uids()? {
+        match gone_owner(desk, &vault, uid)? {
+            Some(account) => gone.push(account),
+            None if shorten(desk, &vault, uid)? => shortened = shortened.saturating_add(1),
+            None => {}
+        }
+    }
+    if yes {
+        for account in &gone {
+            vault.remove(account.uid)?;
+            desk.record(&desk.event(Kind::Collect, account, "account_gone"));
+        }
+    }
+    let names: Vec<_> = gone.iter().map(|account| json!({ "user": account.name, "uid": account.uid })).collect();
+    let word = if yes { "removed" } else { "would be removed with --yes" };
+    let mut lines: Vec<_> = gone.iter().map(|gone| format!("{} (user id {}) {word}", gone.name, gone.uid.0)).collect();
+    if gone.is_empty() {
+        lines.push("state belongs to existing accounts only".to_owned());
+    }
+    if shortened > 0 {
+        lines.push(format!("{shortened} journals shortened"));
+    }
+    desk.screen.answer(&json!({ "gone": names, "removed": yes, "shortened": shortened }), &lines.join("\n"))
+}
+
+/// The account that state was kept of and that no longer is. What cannot be read is left for a person to look at.
+fn gone_owner(desk: &Desk, vault: &Vault, uid: Uid) -> Result<Option<Account>, Ending> {
+    let Ok(Some(room)) = vault.room(uid) else { return Ok(None) };
+    let Ok((credentials, _)) = room.credentials() else { return Ok(None) };
+    let now = desk.find(credentials.user.as_str())?;
+    let is_gone = now.is_none_or(|account| account.uid != uid || account.name != credentials.user);
+    Ok(is_gone.then_some(Account { name: credentials.user, uid }))
+}
+
+fn shorten(desk: &Desk, vault: &Vault, uid: Uid) -> Result<bool, Ending> {
+    let Ok(Some(room)) = vault.room(uid) else { return Ok(false) };
+    let Ok((credentials, _)) = room.credentials() else { return Ok(false) };
+    let Ok(journal) = room.journal(&credentials) else { return Ok(false) };
+    match journal.read() {
+        Ok(history) if history.is_long() => Ok(journal.compact(&desk.policy.limits, false)?),
+        _ => Ok(false),
+    }
+}

@@ -1,0 +1,289 @@
+//! `qrtotp status` and `qrtotp list`
+
+use qrtotp_core::budget::State;
+use qrtotp_core::vault::{Credentials, Vault};
+use qrtotp_core::words::{Account, Source, Uid};
+use serde_json::{Value, json};
+
+use super::device;
+use crate::desk::Desk;
+use crate::ending::{Code, Ending};
+
+/// In what state an enrollment is, in one word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Condition {
+    Enrolled,
+    Locked,
+    Disabled,
+    Revoked,
+    Stale,
+    Damaged,
+    NotEnrolled,
+}
+
+impl Condition {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Enrolled => "enrolled",
+            Self::Locked => "locked",
+            Self::Disabled => "disabled",
+            Self::Revoked => "revoked",
+            Self::Stale => "stale",
+            Self::Damaged => "damaged",
+            Self::NotEnrolled => "not_enrolled",
+        }
+    }
+}
+
+/// Everything that is known of one user.
+struct Report {
+    account: Account,
+    condition: Condition,
+    trouble: Option<String>,
+    credentials: Option<Credentials>,
+    state: Option<State>,
+    records: usize,
+}
+
+/// Shows a user, or the installation.
+pub fn run(desk: &Desk, user: Option<&str>) -> Result<(), Ending> {
+    let vault = desk.vault()?;
+    let Some(user) = user else { return installation(desk, &vault) };
+    let account = desk.owner(&vault, user)?;
+    let report = examine(desk, &vault, &account)?;
+    desk.screen.answer(&report.to_json(desk)?, &report.to_text(desk)?)?;
+    match report.condition {
+        Condition::NotEnrolled => Err(Ending::silent(Code::NotEnrolled)),
+        Condition::Damaged | Condition::Stale => Err(Ending::silent(Code::Untrusted)),
+        _ => Ok(()),
+    }
+}
+
+/// Lists everybody whom state is kept of.
+pub fn list(desk: &Desk) -> Result<(), Ending> {
+    let vault = desk.vault()?;
+    let reports: Vec<_> = everybody(desk, &vault)?;
+    let row = |report: &Report| {
+        let last = report.state.as_ref().and_then(|state| state.last_login);
+        vec![
+            report.account.name.to_string(),
+            report.account.uid.0.to_string(),
+            report.condition.word().to_owned(),
+            report.credentials.as_ref().map_or(0, |credentials| credentials.enabled().count()).to_string(),
+            report.recovery_left().to_string(),
+            last.map_or_else(|| "never".to_owned(), |last| last.time.to_string()),
+        ]
+    };
+    let text = desk
+        .screen
+        .table(&["USER", "UID", "STATE", "DEVICES", "RECOVERY", "LAST LOGIN"], reports.iter().map(row).collect());
+    let users: Vec<_> = reports.iter().map(|report| report.to_json(desk)).collect::<Result<_, _>>()?;
+    desk.screen.answer(&json!({ "users": users }), &text)
+}
+
+fn everybody(desk: &Desk, vault: &Vault) -> Result<Vec<Report>, Ending> {
+    vault.uids()?.into_iter().map(|uid| examine(desk, vault, &named(vault, uid))).collect()
+}
+
+/// The account that a folder's credentials name; the number itself where they cannot be read.
+fn named(vault: &Vault, uid: Uid) -> Account {
+    let read = vault.room(uid).ok().flatten().and_then(|room| room.credentials().ok());
+    let number = qrtotp_core::words::UserName::of_uid(uid);
+    Account { name: read.map_or(number, |(credentials, _)| credentials.user), uid }
+}
+
+fn installation(desk: &Desk, vault: &Vault) -> Result<(), Ending> {
+    let reports = everybody(desk, vault)?;
+    let count = |condition: Condition| reports.iter().filter(|report| report.condition == condition).count();
+    let conditions = [
+        Condition::Enrolled,
+        Condition::Locked,
+        Condition::Disabled,
+        Condition::Revoked,
+        Condition::Stale,
+        Condition::Damaged,
+    ];
+    let counts: serde_json::Map<_, _> =
+        conditions.iter().map(|condition| (condition.word().to_owned(), json!(count(*condition)))).collect();
+    let policy = &desk.policy;
+    let mut lines = vec![
+        format!("policy   {}", desk.config.display()),
+        format!("state    {}", policy.state_dir.display()),
+        format!("events   {}", policy.events_file.display()),
+        format!("runtime  {}", policy.runtime_dir.display()),
+    ];
+    let users = conditions.iter().filter(|condition| count(**condition) > 0);
+    let users: Vec<_> = users.map(|condition| format!("{} {}", count(*condition), condition.word())).collect();
+    lines.push(format!("users    {}", if users.is_empty() { "none".to_owned() } else { users.join(", ") }));
+    let value = json!({
+        "config": desk.config,
+        "state": policy.state_dir,
+        "events": policy.events_file,
+        "runtime": policy.runtime_dir,
+        "users": counts,
+    });
+    desk.screen.answer(&value, &lines.join("\n"))
+}
+
+fn examine(desk: &Desk, vault: &Vault, account: &Account) -> Result<Report, Ending> {
+    let mut report = Report {
+        account: account.clone(),
+        condition: Condition::NotEnrolled,
+        trouble: None,
+        credentials: None,
+        state: None,
+        records: 0,
+    };
+    let read = vault.room(account.uid).and_then(|room| {
+        let Some(room) = room else { return Ok(None) };
+        let (credentials, _) = room.credentials()?;
+        let history = room.journal(&credentials)?.read()?;
+        Ok(Some((credentials, history)))
+    });
+    match read {
+        Ok(None) => {}
+        Err(trouble) => {
+            report.condition = Condition::Damaged;
+            report.trouble = Some(trouble.to_string());
+        }
+        Ok(Some((credentials, history))) => {
+            let (mut state, _) = history.fold(&desk.policy.limits);
+            state.pass_time(&desk.now()?);
+            report.records = history.records();
+            report.condition = condition(desk, account, &credentials, &state)?;
+            (report.credentials, report.state) = (Some(credentials), Some(state));
+        }
+    }
+    Ok(report)
+}
+
+fn condition(desk: &Desk, account: &Account, credentials: &Credentials, state: &State) -> Result<Condition, Ending> {
+    let now = desk.find(credentials.user.as_str())?;
+    let limits = &desk.policy.limits;
+    let stale =
+        credentials.uid != account.uid || now.is_none_or(|now| now.name != credentials.user || now.uid != account.uid);
+    Ok(match () {
+        () if stale => Condition::Stale,
+        () if credentials.revoked.is_some() => Condition::Revoked,
+        () if state.is_disabled(limits) => Condition::Disabled,
+        () if state.is_locked(limits) => Condition::Locked,
+        () => Condition::Enrolled,
+    })
+}
+
+impl Report {
+    fn recovery_left(&self) -> usize {
+        let (Some(credentials), Some(state)) = (&self.credentials, &self.state) else { return 0 };
+        credentials.recovery.iter().filter(|kept| !state.spent.contains(&kept.selector)).count()
+    }
+
+    fn to_json(&self, desk: &Desk) -> Result<Value, Ending> {
+        let mut value = json!({
+            "user": self.account.name,
+            "uid": self.account.uid,
+            "state": self.condition.word(),
+        });
+        let fields = value.as_object_mut();
+        let Some(fields) = fields else { return Ok(value) };
+        if let Some(trouble) = &self.trouble {
+            fields.insert("trouble".to_owned(), json!(trouble));
+        }
+        if let Some(credentials) = &self.credentials {
+            fields.insert("enrollment".to_owned(), json!(credentials.enrollment));
+            fields.insert("created".to_owned(), json!(credentials.created.to_string()));
+            let devices: Vec<_> = credentials.devices.iter().map(device::as_json).collect();
+            fields.insert("devices".to_owned(), json!(devices));
+            fields.insert("recovery_left".to_owned(), json!(self.recovery_left()));
+            if let Some(revoked) = &credentials.revoked {
+                fields.insert(
+                    "revoked".to_owned(),
+                    json!({ "time": revoked.time.to_string(), "reason": revoked.reason }),
+                );
+            }
+        }
+        if let Some(state) = &self.state {
+            fields.insert("records".to_owned(), json!(self.records));
+            fields.insert("last_login".to_owned(), last_login_json(state));
+            fields.insert("failed_attempts".to_owned(), failures_json(state));
+            fields.insert("budget".to_owned(), budget_json(state, desk)?);
+        }
+        Ok(value)
+    }
+
+    fn to_text(&self, desk: &Desk) -> Result<String, Ending> {
+        let (user, uid) = (&self.account.name, self.account.uid.0);
+        let mut lines = vec![format!("{user} (user id {uid}): {}", self.condition.word().replace('_', " "))];
+        lines.extend(self.trouble.iter().map(|trouble| format!("  {trouble}")));
+        if let Some(credentials) = &self.credentials {
+            if let Some(revoked) = &credentials.revoked {
+                lines.push(format!("  revoked    {}: {}", revoked.time, revoked.reason));
+            }
+            for device in &credentials.devices {
+                let off = if device.enabled { "" } else { ", disabled" };
+                lines.push(format!("  device     {} ({}{off}), added {}", device.label, device.id, device.added));
+            }
+            lines.push(format!("  recovery   {} of {} codes left", self.recovery_left(), credentials.recovery.len()));
+        }
+        if let Some(state) = &self.state {
+            lines.extend(state_lines(state, desk)?);
+        }
+        Ok(lines.join("\n"))
+    }
+}
+
+fn state_lines(state: &State, desk: &Desk) -> Result<Vec<String>, Ending> {
+    let wall = desk.now()?.wall;
+    let last = match &state.last_login {
+        Some(last) => format!("{} from {} ({})", last.time, source(&last.source), service(&last.service)),
+        None => "never".to_owned(),
+    };
+    let mut lines = vec![format!("  last login {last}")];
+    if state.failures.count > 0 {
+        lines.push(format!("  failed     {} since then, the last one {}", state.failures.count, state.failures.last));
+    }
+    lines.push(format!("  budget     {} attempts for unknown sources", state.unknown.attempts()));
+    for known in &state.known {
+        let (from, left) = (source(&known.source), state.left(&known.source, wall));
+        lines.push(format!("             {left} attempts for {from}, last login from there {}", known.last));
+    }
+    Ok(lines)
+}
+
+fn last_login_json(state: &State) -> Value {
+    state.last_login.map_or(Value::Null, |last| {
+        json!({ "time": last.time.to_string(), "source": source(&last.source), "service": service(&last.service) })
+    })
+}
+
+fn failures_json(state: &State) -> Value {
+    let sources: Vec<_> =
+        state.failures.sources.iter().map(|(key, count)| json!({ "source": source(key), "count": count })).collect();
+    json!({ "count": state.failures.count, "sources": sources })
+}
+
+fn budget_json(state: &State, desk: &Desk) -> Result<Value, Ending> {
+    let wall = desk.now()?.wall;
+    let known = state.known.iter().map(|known| {
+        json!({
+            "source": source(&known.source),
+            "left": state.left(&known.source, wall),
+            "last_login": known.last.to_string(),
+        })
+    });
+    let limits = &desk.policy.limits;
+    Ok(json!({
+        "unknown_left": state.unknown.attempts(),
+        "known": known.collect::<Vec<_>>(),
+        "locked": state.is_locked(limits),
+        "disabled": state.is_disabled(limits),
+    }))
+}
+
+fn source(key: &[u8; 17]) -> String {
+    Source::from_key(key).map_or_else(|| "unknown".to_owned(), |source| source.to_string())
+}
+
+fn service(padded: &[u8; 16]) -> String {
+    let bytes: Vec<u8> = padded.iter().copied().take_while(|byte| *byte != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}

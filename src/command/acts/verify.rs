@@ -1,0 +1,44 @@
+//! `qrtotp verify`
+
+use qrtotp_core::login::{Request, login};
+use qrtotp_core::ports::{Answer, Conversation, NoConversation, Prompt};
+use qrtotp_core::verdict::{Cause, PamAnswer};
+use serde_json::json;
+
+use crate::desk::Desk;
+use crate::ending::{Code, Ending};
+use crate::screen::Screen;
+
+/// Judges a code from standard input as a login would, by the very same engine.
+pub fn run(desk: &Desk, user: &str) -> Result<(), Ending> {
+    let request =
+        Request { scene: desk.scene(), user: user.as_bytes().to_vec(), rhost: None, password: None, silent: true };
+    let cause = login(&request, &desk.policy, &mut Typed(&desk.screen), &desk.world());
+    let accepted = cause.answer() == PamAnswer::Success;
+    let text = if accepted { "accepted".to_owned() } else { format!("refused: {}", cause.reason()) };
+    desk.screen.answer(&json!({ "user": user, "accepted": accepted, "reason": cause.reason() }), &text)?;
+    match (cause, cause.answer()) {
+        (_, PamAnswer::Success) => Ok(()),
+        (Cause::NotEnrolled, _) => Err(Ending::silent(Code::NotEnrolled)),
+        (Cause::UnknownUser, _) => Err(Ending::silent(Code::NoUser)),
+        (_, PamAnswer::AuthinfoUnavail) => {
+            Err(Ending::new(Code::Untrusted, format!("no code can be judged; see: qrtotp status {user}")))
+        }
+        _ => Err(Ending::silent(Code::No)),
+    }
+}
+
+/// The conversation of a login, held on standard input.
+struct Typed<'a>(&'a Screen);
+
+impl Conversation for Typed<'_> {
+    fn ask(&mut self, prompt: Prompt<'_>) -> Result<Answer, NoConversation> {
+        let line = self.0.ask(prompt.text).ok().flatten().ok_or(NoConversation)?;
+        Ok(Answer::new(line.as_bytes().to_vec()))
+    }
+
+    fn tell(&mut self, text: &str) {
+        // Nobody to tell if standard output is gone.
+        let _ = self.0.say(text);
+    }
+}

@@ -1,0 +1,168 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use qrtotp_core::policy::DEFAULT_FILE;
+
+/// One-time codes (TOTP) for sshd, sudo, login and su: enrolls people, manages their devices, shows what state is in.
+#[derive(Parser, Debug)]
+#[command(name = "qrtotp", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// The policy file.
+    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_FILE)]
+    pub config: PathBuf,
+    /// Print JSON, whose form docs/FORMAT.md describes.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 no (refused, wrong code, given up), 2 usage, 3 not enrolled, \
+4 state or policy cannot be trusted, 5 no such user, 6 in conflict with what is there";
+
+/// The subcommands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Make the state folder, its decoys, and a policy file with every key and its meaning.
+    Init,
+    /// Enroll a user, or add a device: show the picture, ask for a code, show recovery codes.
+    Enroll(EnrollOptions),
+    /// Show a user's devices, last login, budget and recovery codes; without a user, the installation.
+    Status {
+        /// Whose.
+        user: Option<String>,
+    },
+    /// List everybody who is enrolled or was.
+    List,
+    /// Judge a code, read from standard input, as a login would. The code is spent.
+    Verify {
+        /// Whose.
+        user: String,
+    },
+    /// Make a fresh set of recovery codes; the old ones end.
+    Recovery {
+        /// Whose.
+        user: String,
+        /// Only say how many are left.
+        #[arg(long)]
+        count: bool,
+    },
+    /// Refill the budget and lift a lock, an automatic disabling, and steps that lie in the future.
+    Unlock {
+        /// Whose.
+        user: String,
+    },
+    /// List, rename, disable, enable or remove devices.
+    #[command(subcommand)]
+    Device(DeviceAct),
+    /// End an enrollment at once. The user is refused until `enroll --replace`.
+    Revoke {
+        /// Whose.
+        user: String,
+        /// Why, for the event log and the tombstone.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Remove state of accounts that no longer exist, shorten long journals, sweep up after interrupted commands.
+    Gc {
+        /// Remove; without it, state that would be removed is only named.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// What to enroll, and how to show it.
+#[derive(Args, Debug)]
+pub struct EnrollOptions {
+    /// Whom.
+    pub user: String,
+    /// What the owner calls the device.
+    #[arg(long, default_value = "phone")]
+    pub label: String,
+    /// Who issues the codes, as the app shows it [default: the policy's, or the host's name].
+    #[arg(long)]
+    pub issuer: Option<String>,
+    /// Whose codes they are, as the app shows it [default: the user's name].
+    #[arg(long)]
+    pub account: Option<String>,
+    /// sha1, sha256 or sha512; many apps know sha1 only.
+    #[arg(long)]
+    pub algorithm: Option<String>,
+    /// 6, 7 or 8; many apps know 6 only.
+    #[arg(long, allow_negative_numbers = true)]
+    pub digits: Option<i64>,
+    /// Seconds a code lasts, 15 to 120; many apps know 30 only.
+    #[arg(long, allow_negative_numbers = true)]
+    pub period: Option<i64>,
+    /// How to draw the picture.
+    #[arg(long, value_enum, default_value_t = Drawn::Auto)]
+    pub qr: Drawn,
+    /// For terminals with dark letters on a light ground.
+    #[arg(long)]
+    pub invert: bool,
+    /// Start afresh in place of what is there: old devices and recovery codes end, a revocation too.
+    #[arg(long)]
+    pub replace: bool,
+    /// Take an otpauth URI or a base32 key from the first line of standard input; a code may follow in the next.
+    #[arg(long)]
+    pub stdin: bool,
+    /// Store without asking for a code, for provisioning by scripts.
+    #[arg(long)]
+    pub unverified: bool,
+}
+
+/// How the picture is drawn.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Drawn {
+    /// Half blocks where the locale is UTF-8, else ASCII.
+    Auto,
+    /// Half blocks.
+    Utf8,
+    /// Blanks and `#`.
+    Ascii,
+    /// No picture; the key as text is enough.
+    None,
+}
+
+/// What to do with devices. A device is named by its label or its id.
+#[derive(Subcommand, Debug)]
+pub enum DeviceAct {
+    /// List them.
+    List {
+        /// Whose.
+        user: String,
+    },
+    /// Give one another label.
+    Rename {
+        /// Whose.
+        user: String,
+        /// Which.
+        device: String,
+        /// The new label.
+        label: String,
+    },
+    /// Refuse the codes of one until it is enabled again.
+    Disable {
+        /// Whose.
+        user: String,
+        /// Which.
+        device: String,
+    },
+    /// Accept the codes of one again.
+    Enable {
+        /// Whose.
+        user: String,
+        /// Which.
+        device: String,
+    },
+    /// Remove one, with its key.
+    Remove {
+        /// Whose.
+        user: String,
+        /// Which.
+        device: String,
+    },
+}

@@ -1,0 +1,153 @@
+//! Policy, state and ports, opened for one command.
+
+use std::path::{Path, PathBuf};
+
+use qrtotp_core::events::{Event, Kind, Printable, Scene};
+use qrtotp_core::login::World;
+use qrtotp_core::policy::Policy;
+use qrtotp_core::ports::{Clock, Directory, Events, Random};
+use qrtotp_core::vault::{Credentials, Room, Vault};
+use qrtotp_core::words::{Account, Now, Source, UserName};
+use qrtotp_system::{Log, SystemClock, SystemRandom, Users, caller};
+
+use crate::ending::{Code, Ending};
+use crate::screen::Screen;
+
+/// What a command works with.
+pub struct Desk {
+    /// The policy file.
+    pub config: PathBuf,
+    /// Its content.
+    pub policy: Policy,
+    /// Standard output and input.
+    pub screen: Screen,
+    log: Log,
+}
+
+/// Everything here reads or writes what root alone may see.
+pub fn require_root() -> Result<(), Ending> {
+    if caller().effective.0 == 0 {
+        Ok(())
+    } else {
+        Err(Ending::new(Code::No, "must be run as root; try: sudo qrtotp ..."))
+    }
+}
+
+impl Desk {
+    /// Reads the policy.
+    pub fn open(config: &Path, json: bool) -> Result<Self, Ending> {
+        let policy = Policy::load(config).map_err(|what| Ending::new(Code::Untrusted, what))?;
+        let log = Log::new(&Printable::new(b"qrtotp")).with_file(&policy.events_file);
+        Ok(Self { config: config.to_owned(), policy, screen: Screen::new(json), log })
+    }
+
+    /// Opens the state folder.
+    pub fn vault(&self) -> Result<Vault, Ending> {
+        Ok(Vault::open(&self.policy.state_dir)?)
+    }
+
+    /// The ports of a login.
+    pub fn world(&self) -> World<'_> {
+        World { directory: &Users, clock: &SystemClock, random: &SystemRandom, events: &self.log }
+    }
+
+    /// Random numbers.
+    pub fn random(&self) -> &dyn Random {
+        &SystemRandom
+    }
+
+    /// The clocks.
+    pub fn now(&self) -> Result<Now, Ending> {
+        SystemClock.now().ok_or_else(|| Ending::new(Code::Untrusted, "the kernel does not tell the time"))
+    }
+
+    /// Where this command is run from.
+    pub fn source(&self) -> Source {
+        Source::Local(caller().real)
+    }
+
+    /// The account of a user, who must exist.
+    pub fn account(&self, user: &str) -> Result<Account, Ending> {
+        self.find(user)?.ok_or_else(|| Ending::new(Code::NoUser, format!("there is no user {}", quoted(user))))
+    }
+
+    /// The account of a user, if there is one.
+    pub fn find(&self, user: &str) -> Result<Option<Account>, Ending> {
+        let Some(name) = UserName::parse(user.as_bytes()) else { return Ok(None) };
+        Users.find(&name).map_err(|_| Ending::new(Code::Untrusted, "the name service failed; nothing was changed"))
+    }
+
+    /// Whom state is kept of under a name: the account, or, where it no longer exists, whoever was enrolled by that name.
+    pub fn owner(&self, vault: &Vault, user: &str) -> Result<Account, Ending> {
+        if let Some(account) = self.find(user)? {
+            return Ok(account);
+        }
+        for uid in vault.uids()? {
+            let read = vault.room(uid)?.map(|room| room.credentials());
+            if let Some(Ok((credentials, _))) = read
+                && credentials.user.as_str() == user
+            {
+                return Ok(Account { name: credentials.user, uid });
+            }
+        }
+        Err(Ending::new(
+            Code::NoUser,
+            format!("there is no user {}, and nobody of that name is enrolled", quoted(user)),
+        ))
+    }
+
+    /// The folder and the credentials of somebody who is enrolled and not revoked.
+    pub fn enrolled(&self, vault: &Vault, account: &Account) -> Result<(Room, Credentials), Ending> {
+        let user = account.name.as_str();
+        let room = vault.room(account.uid)?.ok_or_else(|| Ending::not_enrolled(user))?;
+        let (credentials, _) = room.credentials()?;
+        if credentials.revoked.is_some() {
+            return Err(Ending::new(
+                Code::NotEnrolled,
+                format!("the enrollment of {user} was revoked; start afresh with: qrtotp enroll {user} --replace"),
+            ));
+        }
+        if credentials.user != account.name {
+            let other = credentials.user;
+            return Err(Ending::new(
+                Code::Conflict,
+                format!("the state of user id {} belongs to {other}, not to {user}; see: qrtotp gc", account.uid.0),
+            ));
+        }
+        Ok((room, credentials))
+    }
+
+    /// An event of an act that was done to an account.
+    pub fn event(&self, kind: Kind, account: &Account, reason: &str) -> Event {
+        let mut event = Event::done(kind, self.scene(), self.source(), reason);
+        event.user = Some(account.name.clone());
+        event.uid = Some(account.uid);
+        event.time = SystemClock.now().map(|now| now.wall).unwrap_or_default();
+        // An event without an id is better than none.
+        let _ = SystemRandom.fill(&mut event.id.0);
+        event
+    }
+
+    /// Writes an event.
+    pub fn record(&self, event: &Event) {
+        self.log.record(event);
+    }
+
+    /// The command's scene: who called it stands where PAM has the remote user.
+    pub fn scene(&self) -> Scene {
+        let caller = caller();
+        let by = std::env::var("SUDO_USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_default();
+        Scene {
+            service: Printable::new(b"qrtotp"),
+            ruser: Printable::new(by.as_bytes()),
+            real_uid: caller.real.0,
+            effective_uid: caller.effective.0,
+            ..Scene::default()
+        }
+    }
+}
+
+/// A name from the command line, fit for a message.
+pub fn quoted(text: &str) -> String {
+    format!("\"{}\"", Printable::new(text.as_bytes()).as_str())
+}

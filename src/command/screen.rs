@@ -1,0 +1,131 @@
+//! What stands on standard output and what is read from standard input.
+//!
+//! With `--json` standard output holds one JSON value and nothing else; what a person reads then goes to standard error.
+
+use std::io::{BufRead, IsTerminal, Write, stderr, stdin, stdout};
+
+use comfy_table::{ContentArrangement, Table};
+use qrtotp_core::qr::Size;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::ending::Ending;
+
+/// Longest line read from standard input, in bytes.
+const LONGEST: u64 = 4096;
+
+/// Standard output and input of one command.
+pub struct Screen {
+    json: bool,
+}
+
+impl Screen {
+    /// Standard output for people, or for programs.
+    pub fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Whether JSON was asked for.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Shows a line to the person.
+    pub fn say(&self, text: &str) -> Result<(), Ending> {
+        self.write(&format!("{text}\n"))
+    }
+
+    /// Shows a question; what is typed follows on the same line.
+    fn prompt(&self, text: &str) -> Result<(), Ending> {
+        self.write(text)
+    }
+
+    fn write(&self, text: &str) -> Result<(), Ending> {
+        let mut out: Box<dyn Write> = if self.json { Box::new(stderr().lock()) } else { Box::new(stdout().lock()) };
+        out.write_all(text.as_bytes())?;
+        Ok(out.flush()?)
+    }
+
+    /// Asks and reads a line. `None` at the end of the input.
+    pub fn ask(&self, question: &str) -> Result<Option<Zeroizing<String>>, Ending> {
+        self.prompt(question)?;
+        let line = self.read_line()?;
+        if !stdin().is_terminal() {
+            self.say("")?;
+        }
+        Ok(line)
+    }
+
+    /// Reads a line of standard input, without its end. `None` at the end of the input.
+    pub fn read_line(&self) -> Result<Option<Zeroizing<String>>, Ending> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(LONGEST).unwrap_or(0)));
+        let mut input = stdin().lock();
+        while let Some(byte) = next_byte(&mut input)? {
+            bytes.push(byte);
+            if byte == b'\n' || bytes.len() >= bytes.capacity() {
+                break;
+            }
+        }
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let line = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
+        Ok(Some(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned())))
+    }
+
+    /// Prints the JSON answer, if JSON was asked for, else the text.
+    pub fn answer(&self, value: &Value, text: &str) -> Result<(), Ending> {
+        let mut out = stdout().lock();
+        if self.json {
+            writeln!(out, "{value}")?;
+        } else if !text.is_empty() {
+            writeln!(out, "{text}")?;
+        }
+        Ok(out.flush()?)
+    }
+
+    /// A table: aligned and with a bold head on a terminal, columns parted by tabs elsewhere.
+    pub fn table(&self, head: &[&str], rows: Vec<Vec<String>>) -> String {
+        if !stdout().is_terminal() {
+            let lines = rows.iter().map(|row| row.join("\t"));
+            return lines.collect::<Vec<_>>().join("\n");
+        }
+        let mut table = Table::new();
+        table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        if let Some(width) = self.size().and_then(|size| u16::try_from(size.columns).ok()) {
+            table.set_width(width);
+        }
+        table.set_header(head.to_vec()).add_rows(rows);
+        let text = table.trim_fmt();
+        match text.split_once('\n') {
+            Some((first, rest)) if is_colour_wanted() => format!("\x1b[1m{first}\x1b[0m\n{rest}"),
+            _ => text,
+        }
+    }
+
+    /// Room on the terminal; `None` where the picture goes to no terminal.
+    pub fn size(&self) -> Option<Size> {
+        let size =
+            if self.json { rustix::termios::tcgetwinsize(stderr()) } else { rustix::termios::tcgetwinsize(stdout()) };
+        let size = size.ok().filter(|size| size.ws_col > 0 && size.ws_row > 0)?;
+        Some(Size { columns: size.ws_col.into(), lines: size.ws_row.into() })
+    }
+}
+
+fn next_byte(input: &mut impl BufRead) -> Result<Option<u8>, Ending> {
+    let byte = input.fill_buf()?.first().copied();
+    input.consume(usize::from(byte.is_some()));
+    Ok(byte)
+}
+
+/// See no-color.org.
+fn is_colour_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Whether the locale is UTF-8, by the first of the variables that decide it.
+pub fn is_utf8() -> bool {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();
+    locale.to_ascii_lowercase().replace('-', "").contains("utf8")
+}
