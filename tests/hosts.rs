@@ -82,8 +82,8 @@ fn on_terminal(mut terminal: Terminal, password_prompt: &str, code: &str) -> (Ex
 }
 
 fn sudo(sandbox: &Sandbox, code: &str) -> (ExitStatus, String) {
-    let mut command = sandbox.command("/usr/bin/setpriv");
-    command.args(["--reuid=2001", "--regid=2001", "--clear-groups", "/usr/bin/sudo", "-k", "id"]);
+    let mut command = sandbox.command_as(2001, "/usr/bin/sudo");
+    command.args(["-k", "id"]);
     on_terminal(Terminal::start(&mut command), "password for alice: ", code)
 }
 
@@ -109,8 +109,8 @@ fn sudo_asks_its_caller_for_the_password_and_a_code() {
 }
 
 fn su(sandbox: &Sandbox, code: &str) -> (ExitStatus, String) {
-    let mut command = sandbox.command("/usr/bin/setpriv");
-    command.args(["--reuid=2001", "--regid=2001", "--clear-groups", "/usr/bin/su", "bob", "-c", "id"]);
+    let mut command = sandbox.command_as(2001, "/usr/bin/su");
+    command.args(["bob", "-c", "id"]);
     on_terminal(Terminal::start(&mut command), "Password: ", code)
 }
 

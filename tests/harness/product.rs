@@ -287,6 +287,18 @@ impl Sandbox {
     }
 }
 
+impl Sandbox {
+    /// The reason in the module's last line in syslog, for where the events file has none.
+    ///
+    /// # Panics
+    /// Where there is no such line.
+    pub fn last_reason_in_syslog(&self) -> String {
+        let line = self.syslog().of_module().pop().expect("a line of the module");
+        let rest = line.split(" reason=").nth(1).expect("a reason");
+        rest.split(' ').next().unwrap_or("").to_owned()
+    }
+}
+
 /// Random bytes of the kernel.
 ///
 /// # Panics

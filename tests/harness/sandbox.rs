@@ -85,6 +85,13 @@ impl Sandbox {
         command
     }
 
+    /// The same as another user, who is in no group but his own.
+    pub fn command_as(&self, uid: u32, program: &str) -> Command {
+        let mut command = self.command(program);
+        sys::as_user(&mut command, uid);
+        command
+    }
+
     /// Runs a program of the machine to its end and returns what it printed.
     ///
     /// # Panics

@@ -2,9 +2,12 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::lines::Lines;
 use crate::product::example;
@@ -248,7 +251,8 @@ impl<'a> Client<'a> {
             .env("SSH_ASKPASS", "/usr/local/sbin/askpass")
             .env("SSH_ASKPASS_REQUIRE", "force")
             .env("ASKPASS_FOLDER", &folder);
-        let child = command.spawn().expect("ssh");
+        // A group of its own, so that what it asks by goes with it.
+        let child = command.process_group(0).spawn().expect("ssh");
         Connection { child, folder }
     }
 }
@@ -256,7 +260,8 @@ impl<'a> Client<'a> {
 impl Connection {
     /// Hangs up.
     pub fn kill(&mut self) {
-        let _ = self.child.kill();
+        let group = Pid::from_child(&self.child);
+        let _ = kill_process_group(group, Signal::KILL);
     }
 
     /// The process of the client.

@@ -62,17 +62,6 @@ pub fn die_with_us(command: &mut Command) {
     }
 }
 
-/// Lets the command start with a resource limit.
-pub fn limited(command: &mut Command, resource: u32, value: u64) {
-    // SAFETY: runs between fork and exec; setrlimit reads one rlimit, a local of the closure.
-    unsafe {
-        command.pre_exec(move || {
-            let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
-            checked(libc::setrlimit(resource, &raw const limit))
-        });
-    }
-}
-
 /// Lets the command start as another user, in no other group.
 pub fn as_user(command: &mut Command, uid: u32) {
     // SAFETY: runs between fork and exec, in the single thread of the child; bare system calls, no pointers but a null with
