@@ -32,6 +32,12 @@ impl Picture {
         picture
     }
 
+    /// The same on a light terminal with dark ink.
+    pub fn on_light(mut self) -> Self {
+        self.pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
+        self
+    }
+
     fn draw(&mut self, cell: char, left: usize, top: usize) {
         let half = HIGH / 2;
         let (from, to, inset) = match cell {

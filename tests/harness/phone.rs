@@ -19,6 +19,15 @@ impl Phone {
         Self { key: key.to_owned(), with }
     }
 
+    /// Takes the key out of an otpauth URI, as an app does that ignores everything else in it.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn scanning(uri: &str) -> Self {
+        let rest = uri.split("secret=").nth(1).unwrap_or_else(|| panic!("no secret in {uri}"));
+        Self::new(rest.split('&').next().unwrap(), Parameters::default())
+    }
+
     /// The code it shows now.
     pub fn code(&self) -> String {
         self.code_at(seconds_now())

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::{env, fs, thread};
 
 use data_encoding::BASE32_NOPAD;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::phone::Phone;
@@ -151,11 +151,15 @@ pub struct Enrolled {
     /// The key in base32.
     pub key: String,
     /// The recovery codes; none where a device was added.
-    #[serde(default)]
+    #[serde(deserialize_with = "null_is_none")]
     pub recovery_codes: Vec<String>,
     /// The device itself.
     #[serde(skip, default)]
     pub phone: Phone,
+}
+
+fn null_is_none<'de, D: Deserializer<'de>>(given: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::deserialize(given)?.unwrap_or_default())
 }
 
 /// What a device computes its codes by.
