@@ -364,7 +364,9 @@ impl State {
         }
         match (fresh, highest) {
             (Some(_), _) => {
-                self.give_back(entry);
+                if limits.mode == Mode::StepUp {
+                    self.give_back(entry);
+                }
                 self.accept(entry)
             }
             (None, Some(floor)) => self.refuse(entry, limits, Ruling::Replayed(floor)),
