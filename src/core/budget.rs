@@ -217,6 +217,10 @@ pub struct Failures {
 impl Failures {
     fn add(&mut self, entry: &Entry) {
         self.count = self.count.saturating_add(1);
+        if entry.act == Act::Torn {
+            // It tells neither when nor from where.
+            return;
+        }
         self.last = entry.now.wall;
         if let Some((_, count)) = self.sources.iter_mut().find(|(source, _)| *source == entry.source) {
             *count = count.saturating_add(1);
@@ -494,3 +498,4 @@ fn push_bounded<T>(list: &mut Vec<T>, item: T, most: usize) {
     }
     list.push(item);
 }
+
