@@ -499,3 +499,5 @@ fn push_bounded<T>(list: &mut Vec<T>, item: T, most: usize) {
     list.push(item);
 }
 
+#[cfg(test)]
+mod tests;
