@@ -179,7 +179,7 @@ fn wrong_type(wanted: &str, found: &DeValue<'_>) -> String {
 
 /// `; did you mean "word"?`, or nothing where no known word is near.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let distance = |candidate: &str| strsim::damerau_levenshtein(&word.to_lowercase(), candidate);
+    let distance = |candidate: &str| strsim::levenshtein(&word.to_ascii_lowercase(), candidate);
     let best = known.map(|candidate| (distance(candidate), candidate)).min();
     match best {
         Some((distance, candidate)) if distance <= 2 || distance.saturating_mul(3) <= candidate.len() => {

@@ -3,9 +3,11 @@
 //! It is written by hand and not by a serializer, and read without copies, so that every buffer that held a key is wiped.
 
 use std::fmt::Write as _;
+use std::ops::Range;
+use std::str::FromStr;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
 use crate::otp::recovery::{RecoveryHash, Selector};
@@ -84,8 +86,7 @@ impl Credentials {
     /// # Errors
     /// Line, column and what is wrong; the text itself, which holds keys, is never quoted.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let file: File = toml::from_str(text).map_err(|error| at_place(text, &error))?;
-        file.check()
+        read_credentials(text)
     }
 
     /// The file's text.
@@ -137,103 +138,110 @@ fn quoted(text: &str) -> String {
     out
 }
 
-fn at_place(text: &str, error: &toml::de::Error) -> String {
-    let (line, column) = crate::policy::place(text, error.span().map_or(0, |span| span.start));
-    format!("line {line}, column {column}: {}", error.message())
+/// One table of the file, with what is needed to name a place in it.
+struct Section<'a> {
+    file: &'a str,
+    table: &'a DeTable<'a>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    format: u32,
-    enrollment: String,
-    user: String,
-    uid: u32,
-    created: u64,
-    revoked: Option<FileRevoked>,
-    #[serde(default)]
-    device: Vec<FileDevice>,
-    #[serde(default)]
-    recovery: Vec<FileRecovery>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileRevoked {
-    time: u64,
-    reason: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileDevice {
-    id: String,
-    label: String,
-    algorithm: String,
-    digits: i64,
-    period: i64,
-    added: u64,
-    enabled: bool,
-    #[serde(deserialize_with = "secret")]
-    secret: Secret,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileRecovery {
-    selector: String,
-    hash: String,
-}
-
-/// Decodes a key straight from the file's buffer, which is wiped, without an owned copy in between.
-fn secret<'de, D: Deserializer<'de>>(input: D) -> Result<Secret, D::Error> {
-    let text = <&str>::deserialize(input)?;
-    Secret::from_base32(text).map_err(|bad| D::Error::custom(bad.to_string()))
-}
-
-impl File {
-    fn check(self) -> Result<Credentials, String> {
-        if self.format != 1 {
-            return Err(format!("format {} is not known; this version reads format 1", self.format));
+impl<'a> Section<'a> {
+    /// Refuses keys that are not known: a later version may have written them for a reason.
+    fn new(file: &'a str, table: &'a DeTable<'a>, known: &[&str]) -> Result<Self, String> {
+        match table.keys().find(|key| !known.contains(&key.get_ref().as_ref())) {
+            Some(key) => Err(at(file, key.span(), format_args!("unknown key \"{}\"", key.get_ref()))),
+            None => Ok(Self { file, table }),
         }
-        if self.device.len() > MAX_DEVICES {
-            return Err(format!("more than {MAX_DEVICES} devices"));
+    }
+
+    fn value(&self, key: &str) -> Result<&'a Spanned<DeValue<'a>>, String> {
+        self.table.get(key).ok_or_else(|| format!("{key} is missing"))
+    }
+
+    /// A value made by a function that gives `None` where it is not what it should be.
+    fn read<T>(&self, key: &str, make: impl FnOnce(&'a DeValue<'a>) -> Option<T>) -> Result<T, String> {
+        let value = self.value(key)?;
+        make(value.get_ref()).ok_or_else(|| at(self.file, value.span(), format_args!("{key} is not what it should be")))
+    }
+
+    fn text<T>(&self, key: &str, parse: impl FnOnce(&'a str) -> Option<T>) -> Result<T, String> {
+        self.read(key, |value| value.as_str().and_then(parse))
+    }
+
+    fn number<T: FromStr>(&self, key: &str) -> Result<T, String> {
+        self.read(key, |value| value.as_integer().filter(|number| number.radix() == 10)?.as_str().parse().ok())
+    }
+
+    /// The sections of an array of tables; none where it is missing.
+    fn list(&self, key: &str, known: &[&str]) -> Result<Vec<Self>, String> {
+        if !self.table.contains_key(key) {
+            return Ok(Vec::new());
         }
-        if self.revoked.is_none() && self.device.is_empty() {
-            return Err("no device".to_owned());
-        }
-        Ok(Credentials {
-            enrollment: EnrollmentId::parse(&self.enrollment).ok_or("enrollment is not an id")?,
-            user: UserName::parse(self.user.as_bytes()).ok_or("user is not a user name")?,
-            uid: Uid(self.uid),
-            created: WallTime(self.created),
-            revoked: self.revoked.map(|file| Revocation { time: WallTime(file.time), reason: file.reason }),
-            devices: self.device.into_iter().map(FileDevice::check).collect::<Result<_, _>>()?,
-            recovery: self.recovery.iter().map(FileRecovery::check).collect::<Result<_, _>>()?,
-        })
+        let items = self.read(key, DeValue::as_array)?;
+        let section = |item: &'a Spanned<DeValue<'a>>| match item.get_ref().as_table() {
+            Some(table) => Self::new(self.file, table, known),
+            None => Err(at(self.file, item.span(), format_args!("{key} is not a table"))),
+        };
+        items.iter().map(section).collect()
     }
 }
 
-impl FileDevice {
-    fn check(self) -> Result<Device, String> {
-        let algorithm = Algorithm::parse(&self.algorithm).ok_or("algorithm is not known")?;
-        Ok(Device {
-            id: DeviceId::parse(&self.id).ok_or("device id is not an id")?,
-            label: Label::parse(&self.label).ok_or("label is not a label")?,
-            shape: Shape::new(algorithm, self.digits, self.period)?,
-            secret: self.secret,
-            added: WallTime(self.added),
-            enabled: self.enabled,
-        })
+fn at(file: &str, span: Range<usize>, what: impl std::fmt::Display) -> String {
+    let (line, column) = crate::policy::place(file, span.start);
+    format!("line {line}, column {column}: {what}")
+}
+
+fn read_credentials(text: &str) -> Result<Credentials, String> {
+    let document = DeTable::parse(text).map_err(|error| at(text, error.span().unwrap_or(0..0), error.message()))?;
+    let known = ["format", "enrollment", "user", "uid", "created", "revoked", "device", "recovery"];
+    let file = Section::new(text, document.get_ref(), &known)?;
+    let format: u32 = file.number("format")?;
+    if format != 1 {
+        return Err(format!("format {format} is not known; this version reads format 1"));
+    }
+    let credentials = Credentials {
+        enrollment: file.text("enrollment", EnrollmentId::parse)?,
+        user: file.text("user", |text| UserName::parse(text.as_bytes()))?,
+        uid: Uid(file.number("uid")?),
+        created: WallTime(file.number("created")?),
+        revoked: if file.table.contains_key("revoked") { Some(read_revoked(&file)?) } else { None },
+        devices: file.list("device", &DEVICE_KEYS)?.iter().map(read_device).collect::<Result<_, _>>()?,
+        recovery: file.list("recovery", &["selector", "hash"])?.iter().map(read_recovery).collect::<Result<_, _>>()?,
+    };
+    match (credentials.devices.len(), &credentials.revoked) {
+        (0, None) => Err("no device".to_owned()),
+        (0..=MAX_DEVICES, _) => Ok(credentials),
+        _ => Err(format!("more than {MAX_DEVICES} devices")),
     }
 }
 
-impl FileRecovery {
-    fn check(&self) -> Result<Recovery, String> {
-        let selector = Selector::parse(&self.selector).ok_or("selector is not one")?;
-        let hash = RecoveryHash::parse(&self.hash).ok_or("recovery hash is not one")?;
-        Ok(Recovery { selector, hash })
-    }
+const DEVICE_KEYS: [&str; 8] = ["id", "label", "algorithm", "digits", "period", "added", "enabled", "secret"];
+
+fn read_revoked(file: &Section<'_>) -> Result<Revocation, String> {
+    let section = Section::new(file.file, file.read("revoked", DeValue::as_table)?, &["time", "reason"])?;
+    let reason = section.text("reason", |text| Some(text.to_owned()))?;
+    Ok(Revocation { time: WallTime(section.number("time")?), reason })
+}
+
+fn read_device(section: &Section<'_>) -> Result<Device, String> {
+    let algorithm = section.text("algorithm", Algorithm::parse)?;
+    let shape = Shape::new(algorithm, section.number("digits")?, section.number("period")?)?;
+    // Decoded straight from the file's buffer, which is wiped, without an owned copy in between.
+    let secret = section.value("secret")?;
+    let wrong = |what: &dyn std::fmt::Display| at(section.file, secret.span(), what);
+    let text = secret.get_ref().as_str().ok_or_else(|| wrong(&"secret is not a text"))?;
+    Ok(Device {
+        id: section.text("id", DeviceId::parse)?,
+        label: section.text("label", Label::parse)?,
+        shape,
+        secret: Secret::from_base32(text).map_err(|bad| wrong(&bad))?,
+        added: WallTime(section.number("added")?),
+        enabled: section.read("enabled", DeValue::as_bool)?,
+    })
+}
+
+fn read_recovery(section: &Section<'_>) -> Result<Recovery, String> {
+    let selector = section.text("selector", Selector::parse)?;
+    Ok(Recovery { selector, hash: section.text("hash", RecoveryHash::parse)? })
 }
 
 #[cfg(test)]
