@@ -33,6 +33,8 @@ pub mod policy;
 pub mod ports;
 pub mod qr;
 pub mod subject;
+#[cfg(test)]
+mod testkit;
 pub mod vault;
 pub mod verdict;
 pub mod words;

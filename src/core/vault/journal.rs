@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, OFlags, Stat, fdatasync, flock};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use super::record::{self, HEADER, RECORD};
 use crate::budget::{Act, Entry, Limits, Ruling, State};
@@ -80,7 +81,9 @@ impl<'a> Journal<'a> {
     pub fn append(&self, entry: &Entry) -> Result<(), Trouble> {
         let fail = |errno| Trouble::new(&self.path, format_args!("cannot append: {}", describe(errno)));
         let bytes = record::encode(entry, self.enrollment).ok_or_else(|| fail(Errno::INVAL))?;
-        self.reserve_more();
+        let stat = rustix::fs::fstat(&self.fd).map_err(fail)?;
+        self.refuse_limited(&stat)?;
+        self.reserve_more(&stat);
         let written = loop {
             match rustix::io::write(&self.fd, &bytes) {
                 Err(Errno::INTR) => {}
@@ -93,10 +96,22 @@ impl<'a> Journal<'a> {
         fdatasync(&self.fd).map_err(fail)
     }
 
+    /// Whoever calls su may limit the size of files so that each of his attempts is cut off; cut-off records in a row
+    /// would look like damage and keep the user out. What a write beyond the limit also brings is SIGXFSZ.
+    fn refuse_limited(&self, stat: &Stat) -> Result<(), Trouble> {
+        let needed = u64::try_from(stat.st_size).unwrap_or(0).saturating_add(RESERVE);
+        match getrlimit(Resource::Fsize).current {
+            Some(limit) if limit < needed => Err(Trouble::new(
+                &self.path,
+                "cannot append: this process may not write files of that size (ulimit -f)",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Sets the next piece of space aside before the present one is used up. Where the disk has none left, the appends
     /// go on in what there is.
-    fn reserve_more(&self) {
-        let Ok(stat) = rustix::fs::fstat(&self.fd) else { return };
+    fn reserve_more(&self, stat: &Stat) {
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let set_aside = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
         if size.saturating_add(RESERVE / 8) > set_aside {
@@ -196,12 +211,13 @@ fn parse(bytes: &[u8], enrollment: EnrollmentId) -> Result<History, String> {
         record::decode_header(header, enrollment).ok_or("has a damaged header, or belongs to another enrollment")?;
     let mut entries = Vec::with_capacity(rest.len() / RECORD);
     while !rest.is_empty() {
-        match rest.split_first_chunk::<RECORD>() {
-            Some((bytes, tail)) if record::decode(bytes, enrollment).is_some() => {
-                entries.extend(record::decode(bytes, enrollment));
+        let next = rest.split_first_chunk::<RECORD>();
+        match next.and_then(|(bytes, tail)| Some((record::decode(bytes, enrollment)?, tail))) {
+            Some((entry, tail)) => {
+                entries.push(entry);
                 rest = tail;
             }
-            _ => {
+            None => {
                 let gap = gap_before_next_record(rest, enrollment);
                 let (lost, tail) = rest.split_at(gap);
                 if gap >= RECORD && lost.iter().any(|byte| *byte != 0) {
@@ -231,3 +247,6 @@ fn gap_before_next_record(bytes: &[u8], enrollment: EnrollmentId) -> usize {
         |window: &[u8]| window.first_chunk().is_some_and(|bytes| record::decode(bytes, enrollment).is_some());
     bytes.windows(RECORD).position(is_record).unwrap_or(bytes.len())
 }
+
+#[cfg(test)]
+mod tests;
