@@ -242,6 +242,7 @@ fn a_used_code_stays_used_after_unlock_recovery_and_device_changes() {
         assert_eq!(sandbox.answer("alice", &right), code::AUTH_ERR, "{act:?}");
     }
     assert_eq!(sandbox.qrtotp(&["device", "enable", "alice", "old phone"]).code, 0);
+    assert_eq!(sandbox.qrtotp(&["unlock", "alice"]).code, 0);
     assert_eq!(sandbox.answer("alice", &right), code::AUTH_ERR);
 }
 

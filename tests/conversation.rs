@@ -80,10 +80,10 @@ fn in_one_handle_wrong_wrong_and_right_are_each_judged() {
         .answering([one])
         .answering([other])
         .answering([right.clone()])
-        .answering([right])
-        .then(Step::SetCred(ESTABLISH_CRED));
+        .then(Step::SetCred(ESTABLISH_CRED))
+        .answering([right]);
     let report = sandbox.run(script);
-    assert_eq!(report.codes(), [code::AUTH_ERR, code::AUTH_ERR, code::SUCCESS, code::AUTH_ERR, code::SUCCESS]);
+    assert_eq!(report.codes(), [code::AUTH_ERR, code::AUTH_ERR, code::SUCCESS, code::SUCCESS, code::AUTH_ERR]);
     assert_eq!(report.descriptors_before, report.descriptors_after);
     assert_eq!(report.umask.0, report.umask.1);
 }

@@ -116,12 +116,14 @@ fn names_that_are_no_users_are_denied_and_become_no_path() {
     for name in names {
         for answer in [alice.phone.code(), root.phone.code()] {
             let shown = String::from_utf8_lossy(&name[..name.len().min(40)]);
-            let code = sandbox.run(Script::login_bytes(name).at("probe").answering([answer])).code();
+            // pam_permit would call the empty name "nobody".
+            let service = if name.is_empty() { "code" } else { "probe" };
+            let code = sandbox.run(Script::login_bytes(name).at(service).answering([answer])).code();
             assert!([code::AUTH_ERR, code::CONV_ERR].contains(&code), "{shown}: {code}");
         }
     }
     assert_eq!(state(), before);
-    for line in sandbox.syslog().of_module() {
+    for line in sandbox.syslog().lines().holding(":auth)") {
         assert!(line.contains(" user= "), "a name of nobody is printed: {line}");
     }
     assert_eq!(sandbox.answer("alice", &alice.phone.code()), code::SUCCESS, "alice's code was not spent");
@@ -152,11 +154,13 @@ fn whatever_a_host_says_of_the_caller_an_event_is_one_printable_line() {
         b"a user=root reason=code \"quoted\" \\",
     ];
     for value in nasty {
-        let mut script = Script::login("alice").from(value).answering(["123456"]);
+        let mut script = Script::login("alice").from(value).answering(["123456", "123456"]);
         script.tty = Some(value.to_vec());
         script.ruser = Some(value.to_vec());
         let (lines, events) = (sandbox.syslog().of_module().len(), sandbox.events().len());
-        assert_eq!(sandbox.run(script).code(), code::AUTH_ERR);
+        let code = sandbox.run(script).code();
+        // libpam's own audit refuses some of these, and then the login, with PAM_SYSTEM_ERR.
+        assert!([code::AUTH_ERR, code::SYSTEM_ERR].contains(&code), "{code}");
         let new = sandbox.syslog().of_module().split_off(lines);
         assert_eq!(new.len(), 1, "{new:?}");
         assert!(new[0].bytes().all(|byte| (0x20..=0x7e).contains(&byte)), "{new:?}");

@@ -100,9 +100,9 @@ fn a_picture_for_a_light_terminal_is_read_there() {
 fn a_picture_with_every_parameter_and_a_long_name_is_read() {
     let sandbox = Sandbox::new();
     let _sshd = administered(&sandbox);
-    let options =
-        "alice --algorithm sha512 --digits 8 --period 60 --issuer 'Ex. Müller & Söhne' --account alice@example.org";
-    let tmux = enrolling(&sandbox, 40, 100, "C.UTF-8", &format!("\"{options}\"").replace('"', ""));
+    let names = "--issuer \"Ex. Müller & Söhne\" --account alice@example.org";
+    let options = format!("alice --algorithm sha512 --digits 8 --period 60 {names}");
+    let tmux = enrolling(&sandbox, 40, 100, "C.UTF-8", &options);
     let rows = tmux.wait_for(QUESTION);
     let uri = Picture::of_rows(&rows).read(&sandbox);
     for part in ["algorithm=SHA512", "digits=8", "period=60", "alice%40example.org", "issuer=Ex.%20M"] {

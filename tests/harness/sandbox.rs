@@ -165,7 +165,7 @@ impl Drop for Sandbox {
 impl Sandbox {
     /// Shows, where a test failed, what the module said.
     fn explain(&self) {
-        let lines = self.syslog.as_ref().map(|log| log.lines().all());
+        let lines = self.syslog.as_ref().map(|log| log.arrived().all());
         let lines = lines.unwrap_or_default();
         let from = lines.len().saturating_sub(20);
         eprintln!("the last lines of /dev/log:\n{}", lines[from..].join("\n"));

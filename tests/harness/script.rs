@@ -7,6 +7,7 @@ pub mod code {
     #![allow(missing_docs, reason = "the names of Linux-PAM")]
     pub const SUCCESS: i32 = 0;
     pub const SERVICE_ERR: i32 = 3;
+    pub const SYSTEM_ERR: i32 = 4;
     pub const PERM_DENIED: i32 = 6;
     pub const AUTH_ERR: i32 = 7;
     pub const AUTHINFO_UNAVAIL: i32 = 9;

@@ -212,12 +212,13 @@ impl<'a> Client<'a> {
         words
     }
 
-    /// The command line for a shell, with `more` after the host; `-t` asks for a terminal.
-    pub fn shell_command(&self, more: &str) -> String {
+    /// The command line for a shell; at the far end `remote` runs on a terminal.
+    pub fn shell_command(&self, remote: &str) -> String {
         let mut words = self.words();
         words.insert(1, "-t".to_owned());
-        let quoted = words.iter().map(|word| format!("'{word}' "));
-        quoted.collect::<String>() + more
+        words.push(remote.to_owned());
+        let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+        quoted.join(" ")
     }
 
     /// The client as a command whose terminal the test provides.

@@ -1,6 +1,7 @@
 //! A screen with rows and columns: what a person in front of a terminal program sees.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,8 @@ pub struct Tmux<'a> {
 impl<'a> Tmux<'a> {
     /// Runs a shell command in a window of a size, in a locale.
     pub fn start(sandbox: &'a Sandbox, rows: u16, columns: u16, locale: &str, shell_command: &str) -> Self {
-        let socket = format!("{SCRATCH}/tmux");
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let socket = format!("{SCRATCH}/tmux.{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let tmux = Self { sandbox, socket };
         let (rows, columns) = (rows.to_string(), columns.to_string());
         let mut command = tmux.command(&["-f", "/dev/null", "new-session", "-d", "-x", &columns, "-y", &rows]);
@@ -52,6 +54,8 @@ impl<'a> Tmux<'a> {
     /// Where it does not in time.
     pub fn wait_for(&self, text: &str) -> Vec<String> {
         let end = Instant::now() + DEADLINE;
+        // tmux leaves out blanks at the end of a row.
+        let text = text.trim_end();
         loop {
             let rows = self.screen();
             if rows.iter().any(|row| row.contains(text)) {
