@@ -24,7 +24,7 @@ use crate::ports::{Answer, Clock, Conversation, Directory, Events, Prompt, Rando
 use crate::subject::Subject;
 use crate::vault::{History, Journal, Vault};
 use crate::verdict::{Cause, PamAnswer};
-use crate::words::{Account, AttemptId, Now, Source, Uid, UserName};
+use crate::words::{Account, AttemptId, Now, Source, Uid, UserName, WallTime};
 
 /// How sshd's stand-in begins: what it passes on in place of an answer for users that may not log in.
 const SSHD_JUNK: &[u8] = b"\x08\n\r\x7f";
@@ -149,6 +149,7 @@ impl<'a> Login<'a> {
         let answer = talk.ask(Prompt { text, echo }).map_err(|_| Cause::NoConversation)?;
         self.started = self.world.clock.ticks();
         let now = self.world.clock.now().ok_or(Cause::Kernel)?;
+        self.event.time = now.wall;
         self.read(&answer).map(|typed| Heard { typed, now })
     }
 
@@ -273,8 +274,9 @@ impl<'a> Login<'a> {
         if self.is_junk {
             return;
         }
-        let time = self.world.clock.now().map(|now| now.wall);
-        self.event.time = time.unwrap_or_default();
+        if self.event.time == WallTime::default() {
+            self.event.time = self.world.clock.now().map(|now| now.wall).unwrap_or_default();
+        }
         self.event.outcome = cause.answer().into();
         self.event.reason = Printable::new(cause.reason().as_bytes());
         self.event.duration_us = self.world.clock.ticks().saturating_sub(self.started);

@@ -228,7 +228,8 @@ pub fn search(typed: &Code, devices: &[(Generator, Shape)], now: WallTime, from:
 /// Overwrites the part of the stack that the MAC code used: it leaves key bytes there.
 #[inline(never)]
 pub fn burn_stack() {
-    let mut waste = [0_u8; 16 * 1024];
+    // Words, because wiping goes element by element.
+    let mut waste = [0_u64; 2 * 1024];
     waste.zeroize();
     std::hint::black_box(&waste);
 }

@@ -103,6 +103,11 @@ impl Credentials {
         writeln!(out, "user = {}", quoted(self.user.as_str()))?;
         writeln!(out, "uid = {}", self.uid.0)?;
         writeln!(out, "created = {}", self.created.0)?;
+        writeln!(out, "recovery = [")?;
+        for recovery in &self.recovery {
+            writeln!(out, "  \"{} {}\",", recovery.selector, recovery.hash)?;
+        }
+        writeln!(out, "]")?;
         if let Some(revoked) = &self.revoked {
             writeln!(out, "\n[revoked]\ntime = {}\nreason = {}", revoked.time.0, quoted(&revoked.reason))?;
         }
@@ -113,9 +118,6 @@ impl Credentials {
             writeln!(out, "algorithm = \"{algorithm}\"\ndigits = {digits}\nperiod = {period}")?;
             writeln!(out, "added = {}\nenabled = {}", device.added.0, device.enabled)?;
             writeln!(out, "secret = \"{}\"", *device.secret.to_base32())?;
-        }
-        for recovery in &self.recovery {
-            writeln!(out, "\n[[recovery]]\nselector = \"{}\"\nhash = \"{}\"", recovery.selector, recovery.hash)?;
         }
         Ok(())
     }
@@ -171,17 +173,16 @@ impl<'a> Section<'a> {
         self.read(key, |value| value.as_integer().filter(|number| number.radix() == 10)?.as_str().parse().ok())
     }
 
-    /// The sections of an array of tables; none where it is missing.
-    fn list(&self, key: &str, known: &[&str]) -> Result<Vec<Self>, String> {
+    /// What an array holds, each item made by `make`; nothing where the array is missing.
+    fn list<T>(
+        &self,
+        key: &str,
+        make: impl Fn(&'a Spanned<DeValue<'a>>) -> Result<T, String>,
+    ) -> Result<Vec<T>, String> {
         if !self.table.contains_key(key) {
             return Ok(Vec::new());
         }
-        let items = self.read(key, DeValue::as_array)?;
-        let section = |item: &'a Spanned<DeValue<'a>>| match item.get_ref().as_table() {
-            Some(table) => Self::new(self.file, table, known),
-            None => Err(at(self.file, item.span(), format_args!("{key} is not a table"))),
-        };
-        items.iter().map(section).collect()
+        self.read(key, DeValue::as_array)?.iter().map(make).collect()
     }
 }
 
@@ -204,8 +205,8 @@ fn read_credentials(text: &str) -> Result<Credentials, String> {
         uid: Uid(file.number("uid")?),
         created: WallTime(file.number("created")?),
         revoked: if file.table.contains_key("revoked") { Some(read_revoked(&file)?) } else { None },
-        devices: file.list("device", &DEVICE_KEYS)?.iter().map(read_device).collect::<Result<_, _>>()?,
-        recovery: file.list("recovery", &["selector", "hash"])?.iter().map(read_recovery).collect::<Result<_, _>>()?,
+        devices: file.list("device", |item| read_device(text, item))?,
+        recovery: file.list("recovery", |item| read_recovery(text, item))?,
     };
     match (credentials.devices.len(), &credentials.revoked) {
         (0, None) => Err("no device".to_owned()),
@@ -222,7 +223,9 @@ fn read_revoked(file: &Section<'_>) -> Result<Revocation, String> {
     Ok(Revocation { time: WallTime(section.number("time")?), reason })
 }
 
-fn read_device(section: &Section<'_>) -> Result<Device, String> {
+fn read_device(file: &str, item: &Spanned<DeValue<'_>>) -> Result<Device, String> {
+    let table = item.get_ref().as_table().ok_or_else(|| at(file, item.span(), "device is not a table"))?;
+    let section = Section::new(file, table, &DEVICE_KEYS)?;
     let algorithm = section.text("algorithm", Algorithm::parse)?;
     let shape = Shape::new(algorithm, section.number("digits")?, section.number("period")?)?;
     // Decoded straight from the file's buffer, which is wiped, without an owned copy in between.
@@ -239,9 +242,13 @@ fn read_device(section: &Section<'_>) -> Result<Device, String> {
     })
 }
 
-fn read_recovery(section: &Section<'_>) -> Result<Recovery, String> {
-    let selector = section.text("selector", Selector::parse)?;
-    Ok(Recovery { selector, hash: section.text("hash", RecoveryHash::parse)? })
+/// `SELECTOR HASH`
+fn read_recovery(file: &str, item: &Spanned<DeValue<'_>>) -> Result<Recovery, String> {
+    let parts = item.get_ref().as_str().and_then(|text| text.split_once(' '));
+    let parsed = parts.and_then(|(selector, hash)| {
+        Some(Recovery { selector: Selector::parse(selector)?, hash: RecoveryHash::parse(hash)? })
+    });
+    parsed.ok_or_else(|| at(file, item.span(), "recovery holds something that is not a selector and a hash"))
 }
 
 #[cfg(test)]
@@ -292,12 +299,12 @@ mod tests {
     fn mistakes_are_named_by_line_and_column_and_never_quote_the_file() {
         let text = sample().to_text().replace("secret = \"GEZDGNBV", "secret = \"GEZD1NBV");
         let error = Credentials::parse(&text).unwrap_err();
-        assert!(error.starts_with("line 15, column 10: character 5 of the key"), "{error}");
+        assert!(error.starts_with("line 18, column 10: character 5 of the key"), "{error}");
         let error = Credentials::parse(&sample().to_text().replace("digits = 8", "digits = 9")).unwrap_err();
         assert!(error.contains("digits must be 6, 7 or 8"), "{error}");
         assert!(Credentials::parse("format = 1").is_err());
         assert!(Credentials::parse(&sample().to_text().replace("format = 1", "format = 2")).is_err());
-        assert!(Credentials::parse(&sample().to_text().replace("[[recovery]]", "[[recovry]]")).is_err());
+        assert!(Credentials::parse(&sample().to_text().replace("recovery =", "recovry =")).is_err());
     }
 
     /// A file that is cut off anywhere is an error or says less; it never says something else.

@@ -52,7 +52,7 @@ impl Crowd {
         fs::write(
             product::POLICY,
             format!(
-                "[state]\ndir = \"{disk}/state\"\n[events]\nfile = \"{disk}/events.jsonl\"\n[flood]\nper_minute = 0\n"
+                "[state]\ndir = \"{disk}/state\"\n[events]\nfile = \"{disk}/events.jsonl\"\n[flood]\nper_minute = 100000\n"
             ),
         )
         .unwrap();
