@@ -5,11 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Where the policy is, unless `config=` says otherwise.
-const DEFAULT_CONFIG: &str = "/etc/qrtotp/config.toml";
-
-/// How similar an unknown word must be to a known one to be taken for it, from 0 to 1.
-const SIMILAR: f64 = 0.8;
+use qrtotp_core::policy::{DEFAULT_FILE, nearest};
 
 /// What the service file asks of the module.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,7 +34,7 @@ impl Arguments {
                 return Err(unknown(word));
             }
         }
-        Ok(Self { config: config.unwrap_or_else(|| DEFAULT_CONFIG.into()), debug })
+        Ok(Self { config: config.unwrap_or_else(|| DEFAULT_FILE.into()), debug })
     }
 }
 
@@ -54,16 +50,11 @@ fn absolute(path: &[u8]) -> Result<PathBuf, String> {
 
 fn unknown(word: &[u8]) -> String {
     let word = String::from_utf8_lossy(word);
-    match nearest(&word) {
-        Some(known) => format!("unknown argument {word} (did you mean {known}?)"),
-        None => format!("unknown argument {word} (known are config=PATH and debug)"),
+    let name = word.split('=').next().unwrap_or(&word);
+    match nearest(name, ["config", "debug"].into_iter()).as_str() {
+        "" => format!("unknown argument {word}; known are config=PATH and debug"),
+        near => format!("unknown argument {word}{near}"),
     }
-}
-
-fn nearest(word: &str) -> Option<&'static str> {
-    let name = word.split('=').next().unwrap_or(word).to_lowercase();
-    let known = [("config", "config=PATH"), ("debug", "debug")];
-    known.into_iter().find(|(known, _)| strsim::jaro_winkler(&name, known) >= SIMILAR).map(|(_, shown)| shown)
 }
 
 #[cfg(test)]
@@ -76,7 +67,7 @@ mod tests {
 
     #[test]
     fn known_words_are_read_in_any_order() {
-        let default = Path::new(DEFAULT_CONFIG);
+        let default = Path::new(DEFAULT_FILE);
         let table: [(&[&str], &Path, bool); 6] = [
             (&[], default, false),
             (&["debug"], default, true),
@@ -99,16 +90,16 @@ mod tests {
     #[test]
     fn anything_else_is_refused_and_the_word_is_named() {
         let table: [(&[&str], &str); 13] = [
-            (&["nullok"], "unknown argument nullok (known are config=PATH and debug)"),
-            (&["debug", "use_first_pass"], "unknown argument use_first_pass (known are config=PATH and debug)"),
-            (&[""], "unknown argument  (known are config=PATH and debug)"),
-            (&["debgu"], "unknown argument debgu (did you mean debug?)"),
-            (&["DEBUG"], "unknown argument DEBUG (did you mean debug?)"),
-            (&["debug=1"], "unknown argument debug=1 (did you mean debug?)"),
-            (&["debug "], "unknown argument debug  (did you mean debug?)"),
-            (&["config"], "unknown argument config (did you mean config=PATH?)"),
-            (&["conf=/a"], "unknown argument conf=/a (did you mean config=PATH?)"),
-            (&["cofnig=/a"], "unknown argument cofnig=/a (did you mean config=PATH?)"),
+            (&["nullok"], "unknown argument nullok; known are config=PATH and debug"),
+            (&["debug", "use_first_pass"], "unknown argument use_first_pass; known are config=PATH and debug"),
+            (&[""], "unknown argument ; known are config=PATH and debug"),
+            (&["debgu"], "unknown argument debgu; did you mean \"debug\"?"),
+            (&["DEBUG"], "unknown argument DEBUG; did you mean \"debug\"?"),
+            (&["debug=1"], "unknown argument debug=1; did you mean \"debug\"?"),
+            (&["debug "], "unknown argument debug ; did you mean \"debug\"?"),
+            (&["config"], "unknown argument config; did you mean \"config\"?"),
+            (&["conf=/a"], "unknown argument conf=/a; did you mean \"config\"?"),
+            (&["cofnig=/a"], "unknown argument cofnig=/a; did you mean \"config\"?"),
             (&["config="], "argument config= is not an absolute path"),
             (&["config=etc/a"], "argument config=etc/a is not an absolute path"),
             (&["config=/a", "config=/a"], "argument config= is given twice"),

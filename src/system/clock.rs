@@ -7,7 +7,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, read, retry_on_intr};
 use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
 
-use crate::above_stdio;
+use qrtotp_core::files::above_stdio;
 
 /// The kernel's clocks.
 ///

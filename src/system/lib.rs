@@ -7,7 +7,6 @@
 //! | `users` | [`Users`] | the name service |
 //! | `log` | [`Log`] | `/dev/log`, the events file |
 //! | `process` | [`caller`], [`host_name`] | the ids of this process, uname(2) |
-//! | `descriptors` | [`above_stdio`] | a descriptor that was just opened |
 //!
 //! This code runs inside sshd, sudo, su and login. It starts no thread and no process, keeps no descriptor open between
 //! calls, reads no environment, and changes nothing that belongs to the whole process: no umask, signal, directory,
@@ -15,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+#[cfg(test)]
 mod descriptors;
 mod log;
 mod process;
@@ -22,7 +22,6 @@ mod random;
 mod users;
 
 pub use clock::SystemClock;
-pub use descriptors::above_stdio;
 pub use log::Log;
 pub use process::{Caller, caller, host_name};
 pub use random::SystemRandom;

@@ -6,7 +6,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open};
 use rustix::io::{Errno, retry_on_intr, write};
 use rustix::process::{Resource, getrlimit};
 
-use crate::above_stdio;
+use qrtotp_core::files::above_stdio;
 
 /// Appends one line with a single write, so that lines of logins at the same time do not mix.
 ///

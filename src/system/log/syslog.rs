@@ -12,7 +12,7 @@ use rustix::net::{
 };
 use rustix::process::getpid;
 
-use crate::above_stdio;
+use qrtotp_core::files::above_stdio;
 
 /// Where syslog listens.
 pub const SOCKET: &str = "/dev/log";
