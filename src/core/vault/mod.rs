@@ -115,7 +115,8 @@ impl Vault {
     /// # Errors
     /// [`Trouble`] where the folder cannot be listed.
     pub fn uids(&self) -> Result<Vec<Uid>, Trouble> {
-        let mut uids: Vec<_> = self.names()?.iter().filter_map(|name| name.parse().ok().map(Uid)).collect();
+        let uid = |name: &String| name.parse().ok().filter(|uid: &u32| uid.to_string() == *name).map(Uid);
+        let mut uids: Vec<_> = self.names()?.iter().filter_map(uid).collect();
         uids.sort();
         Ok(uids)
     }
@@ -135,6 +136,7 @@ impl Vault {
     pub fn remove(&self, uid: Uid) -> Result<(), Trouble> {
         let name = uid.0.to_string();
         let gone = leaving(&name);
+        remove_room(&self.folder, &gone)?;
         rename(&self.folder, &name, &gone, RenameFlags::NOREPLACE)?;
         remove_room(&self.folder, &gone)?;
         self.folder.sync()
@@ -300,9 +302,10 @@ fn install(
         let flags = if replace { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
         rename(parent, &fresh, name, flags)
     });
-    // After a failure this is the half-made room, after an exchange the old one.
-    let swept = remove_room(parent, &fresh);
-    done.and(swept).and_then(|()| parent.sync())
+    // After a failure this is the half-made room, after an exchange the old one. What stays of it is for `Vault::sweep`:
+    // the new room is in place, and must not be reported as missing.
+    let _ = remove_room(parent, &fresh);
+    done.and_then(|()| parent.sync())
 }
 
 fn build_room(parent: &Folder, name: &str, credentials: &Credentials, entries: &[Entry]) -> Result<(), Trouble> {
