@@ -72,11 +72,7 @@ impl Folder {
     /// # Errors
     /// [`Trouble`]; `Ok(None)` where nothing is there.
     pub fn open(path: &Path, privacy: Privacy) -> Result<Option<Self>, Trouble> {
-        let fd = match fs::openat(CWD, path, FOLDER, Mode::empty()) {
-            Ok(fd) => above_stdio(fd).map_err(|errno| Trouble::os(path, "open", errno))?,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(Trouble::os(path, "open", errno)),
-        };
+        let Some(fd) = opened(fs::openat(CWD, path, FOLDER, Mode::empty()), path)? else { return Ok(None) };
         check(&look(&fd, path)?, path, FileType::Directory, privacy)?;
         Ok(Some(Self { fd, path: path.to_owned() }))
     }
@@ -98,15 +94,7 @@ impl Folder {
     /// [`Trouble`]; `Ok(None)` where nothing is there.
     pub fn file(&self, name: &str, flags: OFlags, privacy: Privacy) -> Result<Option<(OwnedFd, Stat)>, Trouble> {
         let path = self.path.join(name);
-        for _ in 0..REPLACED_AT_MOST {
-            let Some(fd) = beneath(&self.fd, name, &path, flags | FILE)? else { return Ok(None) };
-            let stat = look(&fd, &path)?;
-            if stat.st_nlink > 0 {
-                check(&stat, &path, FileType::RegularFile, privacy)?;
-                return Ok(Some((fd, stat)));
-            }
-        }
-        Err(Trouble::new(&path, "is replaced again and again"))
+        file(&path, privacy, || beneath(&self.fd, name, &path, flags | FILE))
     }
 
     /// What stands under a name now, without following links.
@@ -196,14 +184,24 @@ pub const PRIVATE_FOLDER: Mode = Mode::RWXU;
 /// # Errors
 /// [`Trouble`]; `Ok(None)` where nothing is there.
 pub fn open_path(path: &Path, privacy: Privacy) -> Result<Option<(OwnedFd, Stat)>, Trouble> {
-    let fd = match fs::openat(CWD, path, OFlags::RDONLY | FILE, Mode::empty()) {
-        Ok(fd) => above_stdio(fd).map_err(|errno| Trouble::os(path, "open", errno))?,
-        Err(Errno::NOENT) => return Ok(None),
-        Err(errno) => return Err(Trouble::os(path, "open", errno)),
-    };
-    let stat = look(&fd, path)?;
-    check(&stat, path, FileType::RegularFile, privacy)?;
-    Ok(Some((fd, stat)))
+    file(path, privacy, || opened(fs::openat(CWD, path, OFlags::RDONLY | FILE, Mode::empty()), path))
+}
+
+/// Opens and checks; once more where the file was replaced between the two.
+fn file(
+    path: &Path,
+    privacy: Privacy,
+    open: impl Fn() -> Result<Option<OwnedFd>, Trouble>,
+) -> Result<Option<(OwnedFd, Stat)>, Trouble> {
+    for _ in 0..REPLACED_AT_MOST {
+        let Some(fd) = open()? else { return Ok(None) };
+        let stat = look(&fd, path)?;
+        if stat.st_nlink > 0 {
+            check(&stat, path, FileType::RegularFile, privacy)?;
+            return Ok(Some((fd, stat)));
+        }
+    }
+    Err(Trouble::new(path, "is replaced again and again"))
 }
 
 /// Reads a whole file of at most `most` bytes; the buffer is wiped on drop.
@@ -252,15 +250,23 @@ pub fn above_stdio(fd: OwnedFd) -> Result<OwnedFd, Errno> {
 
 fn beneath(folder: &OwnedFd, name: &str, path: &Path, flags: OFlags) -> Result<Option<OwnedFd>, Trouble> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let opened = match fs::openat2(folder, name, flags, Mode::empty(), resolve) {
+    let result = match fs::openat2(folder, name, flags, Mode::empty(), resolve) {
         // Kernels before 5.6, and sandboxes that do not know the call. A name here is always one part of a path, so
         // O_NOFOLLOW, which every caller sets, says the same.
         Err(Errno::NOSYS | Errno::PERM) => fs::openat(folder, name, flags, Mode::empty()),
         other => other,
     };
-    match opened {
-        Ok(fd) => above_stdio(fd).map(Some).map_err(|errno| Trouble::os(path, "open", errno)),
+    opened(result, path)
+}
+
+/// What open(2) says: a descriptor above 2, nothing there, or trouble, in words that say what to do.
+fn opened(result: Result<OwnedFd, Errno>, path: &Path) -> Result<Option<OwnedFd>, Trouble> {
+    match result.and_then(above_stdio) {
+        Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT) => Ok(None),
+        Err(Errno::LOOP) => Err(Trouble::new(path, "is a symbolic link; put the file or folder itself in its place")),
+        Err(Errno::NOTDIR) => Err(Trouble::new(path, "is not a folder, or a symbolic link to one; put a folder there")),
+        Err(Errno::ISDIR | Errno::NXIO) => Err(Trouble::new(path, "is not a regular file; remove it")),
         Err(errno) => Err(Trouble::os(path, "open", errno)),
     }
 }
@@ -271,23 +277,29 @@ fn look(fd: impl AsFd, path: &Path) -> Result<Stat, Trouble> {
 
 /// Regular file or folder, root's, closed to others, one name: before the first byte is read.
 fn check(stat: &Stat, path: &Path, wanted: FileType, privacy: Privacy) -> Result<(), Trouble> {
+    let shown = path.display();
+    let surplus = Mode::from_raw_mode(stat.st_mode) & privacy.forbidden();
     if FileType::from_raw_mode(stat.st_mode) != wanted {
         let wanted = if wanted == FileType::Directory { "folder" } else { "regular file" };
-        return Err(Trouble::new(path, format_args!("is not a {wanted}")));
+        return Err(Trouble::new(path, format_args!("is not a {wanted}; remove it")));
     }
     if stat.st_uid != 0 {
-        return Err(Trouble::new(path, format_args!("belongs to user id {}; run: chown root", stat.st_uid)));
+        return Err(Trouble::new(path, format_args!("belongs to user id {}; run: chown root {shown}", stat.st_uid)));
     }
-    let surplus = Mode::from_raw_mode(stat.st_mode) & privacy.forbidden();
     if !surplus.is_empty() {
         let letters = if privacy == Privacy::Secret { "go-rwx" } else { "go-w" };
+        let mode = stat.st_mode & 0o777;
         return Err(Trouble::new(
             path,
-            format_args!("has mode {:03o}, open to others; run: chmod {letters}", stat.st_mode & 0o777),
+            format_args!("has mode {mode:03o}, open to others; run: chmod {letters} {shown}"),
         ));
     }
     if wanted == FileType::RegularFile && stat.st_nlink != 1 {
-        return Err(Trouble::new(path, "has a second name (hard link)"));
+        let others = "has another name (hard link); remove that, which this finds: find / -xdev -samefile";
+        return Err(Trouble::new(path, format_args!("{others} {shown}")));
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
