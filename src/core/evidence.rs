@@ -5,7 +5,7 @@ use crate::otp::recovery::{RecoveryCode, RecoveryHash, Selector};
 use crate::otp::{Code, Typed, code};
 use crate::policy::Window;
 use crate::vault::Credentials;
-use crate::words::{Now, Step};
+use crate::words::Now;
 
 /// How far beyond the window a code is recognised, to tell a clock that is off from a wrong code. Never accepted.
 const NEAR: i64 = 2;
@@ -19,8 +19,6 @@ pub enum Evidence {
         hit: Hit,
         /// How far the step lies from this host's.
         offset: i64,
-        /// The latest step of the window.
-        newest: Step,
     },
     /// A code that a device shows near the window: steps from this host's.
     Near(i64),
@@ -53,8 +51,7 @@ impl Evidence {
         code::burn_stack();
         let hit = inside.and_then(|seen| {
             let hit = Hit { device: enabled.get(seen.device)?.id, step: seen.step };
-            let newest = seen.step.offset(future.saturating_sub(seen.offset));
-            Some(Self::Code { hit, offset: seen.offset, newest })
+            Some(Self::Code { hit, offset: seen.offset })
         });
         hit.or(near.map(|seen| Self::Near(seen.offset))).unwrap_or(Self::NoCode)
     }

@@ -79,7 +79,8 @@ struct Login<'a> {
     policy: &'a Policy,
     world: &'a World<'a>,
     account: Option<Account>,
-    is_junk: bool,
+    /// Whether all that was typed so far is sshd's stand-in; `None` before the first answer.
+    is_junk: Option<bool>,
     started: u64,
     event: Event,
     failures: Failures,
@@ -110,7 +111,7 @@ impl<'a> Login<'a> {
             policy,
             world,
             account: None,
-            is_junk: false,
+            is_junk: None,
             started: world.clock.ticks(),
             event,
             failures: Failures::default(),
@@ -154,10 +155,11 @@ impl<'a> Login<'a> {
     }
 
     /// What cannot be a code or a recovery code costs nothing. sshd's stand-in is judged like a wrong code of an unknown
-    /// user, so that it takes as long.
+    /// user, so that it takes as long. sshd sends it at every prompt or at none: after another answer it is no stand-in.
     fn read(&mut self, answer: &Answer) -> Result<Typed, Cause> {
-        self.is_junk = answer.bytes().starts_with(SSHD_JUNK);
-        if self.is_junk {
+        let is_junk = answer.bytes().starts_with(SSHD_JUNK) && self.is_junk.unwrap_or(true);
+        self.is_junk = Some(is_junk);
+        if is_junk {
             return Typed::parse(b"000000").ok_or(Cause::Malformed);
         }
         let is_answer = |password: &Answer| bool::from(password.bytes().ct_eq(answer.bytes()));
@@ -175,8 +177,9 @@ impl<'a> Login<'a> {
 
     /// Judges one answer by the keys as they are now. `first` is set for the second of two codes: what the first one hit.
     fn judge(&mut self, vault: &Vault, heard: &Heard, first: Option<Option<Hit>>) -> Result<Judged, Cause> {
+        let window = self.policy.window;
         let subject = self.subject(vault)?;
-        let evidence = Evidence::of(&heard.typed, &subject.credentials, self.policy.window, heard.now);
+        let evidence = Evidence::of(&heard.typed, &subject.credentials, window, heard.now);
         let entry = self.entry(heard, &subject, &evidence, first)?;
         let journal = subject.room.journal(&subject.credentials).map_err(|trouble| self.broken(&trouble))?;
         let history = journal.append(&entry).and_then(|()| journal.read()).map_err(|trouble| self.broken(&trouble))?;
@@ -194,12 +197,15 @@ impl<'a> Login<'a> {
             (Ruling::SecondNeeded(_), Some(_)) => Judged::Second(None),
             (Ruling::Locked, _) => Judged::Final(Cause::Locked),
             (_, Some(refusal)) => Judged::Final(refusal),
-            (ruling, None) => Judged::Final(refused(&ruling, &evidence, &subject, self.policy.window)),
+            (ruling, None) => {
+                let is_behind = is_clock_behind(&subject, &state, window, heard.now);
+                Judged::Final(refused(&ruling, &evidence, &subject, window, is_behind))
+            }
         })
     }
 
     fn subject(&mut self, vault: &Vault) -> Result<Subject, Cause> {
-        let account = self.account.as_ref().filter(|_| !self.is_junk);
+        let account = self.account.as_ref().filter(|_| self.is_junk != Some(true));
         Subject::of(vault, account, &self.request.user).map_err(|nobody| {
             self.broken(&nobody.trouble);
             nobody.cause
@@ -271,7 +277,7 @@ impl<'a> Login<'a> {
 
     /// Writes the event. What sshd passed on for users that may not log in is none.
     fn close(&mut self, cause: Cause) {
-        if self.is_junk {
+        if self.is_junk == Some(true) {
             return;
         }
         if self.event.time == WallTime::default() {
@@ -303,20 +309,35 @@ fn failed_notice(failures: &Failures) -> String {
     let list = named.collect::<Vec<_>>().join(", ");
     let (count, last) = (failures.count, failures.last);
     let attempts = if count == 1 { "1 failed attempt".to_owned() } else { format!("{count} failed attempts") };
-    format!("{attempts} with a wrong code since the last login: {list}; the last one at {last}.")
+    // A record that was cut off tells neither when nor from where.
+    let details = if list.is_empty() { String::new() } else { format!(": {list}; the last one at {last}") };
+    format!("{attempts} with a wrong code since the last login{details}.")
+}
+
+/// Whether a code was accepted that this host's clock has not come to yet: it went back. Until it is right again the
+/// phone, which did not, shows codes that look wrong here.
+fn is_clock_behind(subject: &Subject, state: &State, window: Window, now: Now) -> bool {
+    let mut enabled = subject.credentials.enabled();
+    enabled.any(|device| {
+        let newest = device.shape.step_at(now.wall).offset(i64::from(window.future));
+        state.floor(device.id).is_some_and(|floor| floor > newest)
+    })
 }
 
 /// Why an answer of an enrolled user was refused.
-fn refused(ruling: &Ruling, evidence: &Evidence, subject: &Subject, window: Window) -> Cause {
+fn refused(ruling: &Ruling, evidence: &Evidence, subject: &Subject, window: Window, is_behind: bool) -> Cause {
     match (ruling, evidence) {
         (Ruling::Disabled, _) => Cause::Disabled,
         (Ruling::Spent, _) => Cause::RecoveryUsed,
-        (Ruling::Replayed(floor), Evidence::Code { newest, .. }) if floor > newest => Cause::ClockBackwards,
-        (Ruling::Replayed(_), _) => Cause::Replayed,
         (_, Evidence::NoRecovery | Evidence::Recovery(_)) => Cause::RecoveryWrong,
+        (_, _) if is_behind => Cause::ClockBackwards,
+        (Ruling::Replayed(_), _) => Cause::Replayed,
         (_, _) if subject.credentials.enabled().next().is_none() => Cause::NoDevice,
         (_, Evidence::Near(offset)) if *offset > i64::from(window.future) => Cause::Early,
         (_, Evidence::Near(_)) => Cause::Late,
         (_, _) => Cause::Wrong,
     }
 }
+
+#[cfg(test)]
+mod tests;
