@@ -67,15 +67,32 @@ fn sshd_lets_a_password_and_a_right_code_in_and_nothing_less() {
     assert_eq!(sandbox.reasons(), ["wrong", "code", "replayed"]);
 }
 
+#[test]
+fn a_person_at_a_terminal_of_sshd_reads_what_happened_since_the_last_login() {
+    let sandbox = Sandbox::new();
+    let alice = sandbox.enroll("alice");
+    let _sshd = Sshd::of_example(&sandbox, "sshd-key-and-code", "");
+    by_key(&sandbox, &[&alice.phone.wrong_code()]);
+    let client = Client::new(&sandbox, "alice").with_key().option("RequestTTY=force");
+    let mut terminal = Terminal::start(&mut client.command(""));
+    terminal.wait_for("One-time code: ");
+    terminal.type_line(&alice.recovery_codes[0]);
+    terminal.wait_for("1 failed attempt");
+    terminal.wait_for("9 are left");
+    terminal.type_line("exit");
+    assert!(terminal.end().0.success());
+}
+
 /// Answers the password and then these at the prompts of a program on a terminal; returns how it ended and what it showed.
 fn on_terminal(mut terminal: Terminal, password_prompt: &str, code: &str) -> (ExitStatus, String) {
     terminal.wait_for(password_prompt);
     terminal.type_line(PASSWORD);
     terminal.wait_for("One-time code: ");
     terminal.type_line(code);
-    let (index, _) = terminal.wait_for_any(&["uid=", "ry again", "uthentication failure", "ogin incorrect"]);
-    if index > 0 {
-        // sudo and login ask again.
+    let (index, _) = terminal.wait_for_any(&["uid=", "ry again", "uthentication failure"]);
+    if index == 1 {
+        // sudo asks again; what is typed before it does is lost.
+        terminal.wait_for(password_prompt);
         terminal.type_keys("\u{3}");
     }
     terminal.end()

@@ -147,6 +147,7 @@ fn fail2ban_finds_the_address_of_a_refused_login() {
     let sshd = Sshd::start(&sandbox, "KbdInteractiveAuthentication yes\nAuthenticationMethods keyboard-interactive\n");
     let client = Client::new(&sandbox, "alice").option("NumberOfPasswordPrompts=1").from("127.0.0.9");
     assert!(!client.run(&["123456"], "id").success);
+    sshd.log().wait_for("Connection closed by");
     let own: Vec<String> = sshd.log().all().iter().map(|line| format!("<85>sshd[77]: {line}")).collect();
     let ours = sandbox.syslog().of_module();
     assert!(!ours.is_empty());

@@ -1,7 +1,7 @@
 //! Lines that arrive from elsewhere while a test goes on, and waiting for one of them.
 
 use std::io::{BufRead, BufReader, Read};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::{DEADLINE, in_background};
@@ -28,14 +28,13 @@ impl Lines {
 
     /// Adds a line.
     pub fn push(&self, line: String) {
-        let (list, arrived) = &*self.shared;
-        list.lock().unwrap().push(line);
-        arrived.notify_all();
+        self.list().push(line);
+        self.shared.1.notify_all();
     }
 
     /// How many there are; with [`Lines::since`], what came after a point.
     pub fn len(&self) -> usize {
-        self.shared.0.lock().unwrap().len()
+        self.list().len()
     }
 
     /// Whether there is none yet.
@@ -45,7 +44,7 @@ impl Lines {
 
     /// All lines after the first `mark`.
     pub fn since(&self, mark: usize) -> Vec<String> {
-        self.shared.0.lock().unwrap()[mark..].to_vec()
+        self.list()[mark..].to_vec()
     }
 
     /// All lines.
@@ -73,16 +72,20 @@ impl Lines {
     /// # Panics
     /// Where they do not in time.
     pub fn wait_until<T>(&self, what: &str, question: impl Fn(&[String]) -> Option<T>) -> T {
-        let (list, arrived) = &*self.shared;
         let end = Instant::now() + DEADLINE;
-        let mut lines = list.lock().unwrap();
+        let mut lines = self.list();
         loop {
             if let Some(answer) = question(&lines) {
                 return answer;
             }
             let left = end.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "waited in vain for {what:?}; these lines came:\n{}", lines.join("\n"));
-            lines = arrived.wait_timeout(lines, left).unwrap().0;
+            lines = self.shared.1.wait_timeout(lines, left).unwrap().0;
         }
+    }
+
+    /// What is there; also after a test has failed while it looked at it.
+    fn list(&self) -> MutexGuard<'_, Vec<String>> {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -33,8 +33,11 @@ impl Phone {
         self.code_at(seconds_now())
     }
 
-    /// The code of so many steps from now; a negative number looks back.
+    /// The code of so many steps from now; a negative number looks back, and then there is time to use it.
     pub fn code_in(&self, steps: i64) -> String {
+        if steps < 0 {
+            self.settle(4);
+        }
         let period = i64::try_from(self.with.period).unwrap();
         self.code_at(seconds_now().saturating_add_signed(steps * period))
     }

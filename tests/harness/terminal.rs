@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -83,7 +83,7 @@ impl Terminal {
     /// Where none comes in time.
     pub fn wait_for_any(&mut self, texts: &[&str]) -> (usize, String) {
         let end = Instant::now() + DEADLINE;
-        let mut output = self.screen.output.lock().unwrap();
+        let mut output = self.screen.output();
         loop {
             let fresh = &output.bytes[self.seen..];
             let found = texts
@@ -121,7 +121,7 @@ impl Terminal {
 
     /// Everything the terminal showed so far.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.screen.output.lock().unwrap().bytes).into_owned()
+        String::from_utf8_lossy(&self.screen.output().bytes).into_owned()
     }
 
     /// The process on it.
@@ -135,7 +135,7 @@ impl Terminal {
     /// Where it does not end in time.
     pub fn end(mut self) -> (ExitStatus, String) {
         let end = Instant::now() + DEADLINE;
-        let mut output = self.screen.output.lock().unwrap();
+        let mut output = self.screen.output();
         while !output.ended {
             let left = end.saturating_duration_since(Instant::now());
             let shown = String::from_utf8_lossy(&output.bytes);
@@ -159,13 +159,18 @@ impl Drop for Terminal {
 }
 
 impl Screen {
+    /// What is there; also after a test has failed while it looked at it.
+    fn output(&self) -> MutexGuard<'_, Output> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn fill_from(&self, mut source: File) {
         let mut buffer = [0; 4096];
         while let Ok(length @ 1..) = source.read(&mut buffer) {
-            self.output.lock().unwrap().bytes.extend(&buffer[..length]);
+            self.output().bytes.extend(&buffer[..length]);
             self.grown.notify_all();
         }
-        self.output.lock().unwrap().ended = true;
+        self.output().ended = true;
         self.grown.notify_all();
     }
 }
