@@ -13,9 +13,6 @@ use rustix::io::Errno;
 use crate::files::{Folder, PRIVATE_FILE, PRIVATE_FOLDER, Privacy, above_stdio};
 use crate::words::Source;
 
-/// Counters looked at for removal in one go.
-const SWEPT: usize = 64;
-
 /// Counts one answer of a source; true where it is one too many. `boot` is milliseconds since boot.
 ///
 /// The count slides: what is left of the minute before is added in proportion.
@@ -37,7 +34,8 @@ fn open(dir: &Path) -> Option<Folder> {
     match Folder::open(dir, Privacy::Secret) {
         Ok(Some(folder)) => Some(folder),
         Ok(None) => {
-            fs::mkdirat(CWD, dir, PRIVATE_FOLDER).ok()?;
+            // Another login may be faster; what counts is whether it is there then.
+            let _ = fs::mkdirat(CWD, dir, PRIVATE_FOLDER);
             Folder::open(dir, Privacy::Secret).ok()?
         }
         Err(_) => None,
@@ -60,14 +58,19 @@ fn size(folder: &Folder, name: &str) -> Option<u64> {
     folder.stat(name).ok().flatten().and_then(|stat| u64::try_from(stat.st_size).ok())
 }
 
-/// Removes counters of minutes that are over.
+/// Removes counters of minutes that are over. Whoever is first in a minute removes them all: if each source looked through
+/// them, a crowd of sources would keep everybody busy, and if each looked at a few, theirs would fill the folder.
 fn sweep(folder: &Folder, minute: u64) {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    if fs::openat(&folder.fd, format!("flood-{minute}-swept"), flags, PRIVATE_FILE).is_err() {
+        return;
+    }
     let Ok(listing) = fs::openat(&folder.fd, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
     else {
         return;
     };
     let Ok(items) = above_stdio(listing).and_then(fs::Dir::new) else { return };
-    for item in items.flatten().take(SWEPT) {
+    for item in items.flatten() {
         let Ok(name) = item.file_name().to_str() else { continue };
         let of = name
             .strip_prefix("flood-")
@@ -104,8 +107,57 @@ mod tests {
         assert!(count(&dir, 1, 60_001));
         assert!(!count(&dir, 1, 118_000));
         assert!(!count(&dir, 1, 200_000));
-        let left = std::fs::read_dir(&dir).unwrap().count();
-        assert_eq!(left, 1);
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 2, "the counter and the mark of the sweep");
+    }
+
+    #[test]
+    fn the_counters_of_a_crowd_are_gone_two_minutes_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("run");
+        for minute in 0..4 {
+            (0..500).for_each(|source| assert!(!count(&dir, source, minute * 60_000)));
+            assert!(std::fs::read_dir(&dir).unwrap().count() <= 2 * 501);
+        }
+        count(&dir, 1, 9 * 60_000);
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_else_is_in_the_folder_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("run");
+        count(&dir, 1, 0);
+        for name in ["tickets", "flood", "flood-", "flood-x-1", "flood-99999999999999999999-1"] {
+            std::fs::write(dir.join(name), "").unwrap();
+        }
+        count(&dir, 1, 9 * 60_000);
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 5 + 2);
+    }
+
+    #[test]
+    fn many_at_once_are_counted_one_by_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("run");
+        let answers = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| (0..5).filter(|_| !count(&dir, 1, 0)).count())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
+        });
+        // Whoever counts while others do may see theirs too: fewer are let through, never more.
+        assert!((1..=3).contains(&answers), "{answers}");
+    }
+
+    #[test]
+    fn a_counter_that_is_a_link_or_a_pipe_is_not_followed_and_nobody_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, dir) = (dir.path().join("target"), dir.path().join("run"));
+        count(&dir, 1, 0);
+        std::fs::write(&target, "").unwrap();
+        let path = |uid| dir.join(counter(&Source::Local(Uid(uid)), 0));
+        std::os::unix::fs::symlink(&target, path(2)).unwrap();
+        fs::mknodat(CWD, path(3), fs::FileType::Fifo, PRIVATE_FILE, 0).unwrap();
+        assert!(!(0..9).any(|_| count(&dir, 2, 0) || count(&dir, 3, 0)));
+        assert_eq!(std::fs::read(&target).unwrap(), b"");
     }
 
     #[test]
