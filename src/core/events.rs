@@ -318,3 +318,6 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a Printable>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,3 +97,6 @@ fn follows(first: Option<Hit>, second: Option<Hit>) -> bool {
     let next = first.map(|first| Hit { step: first.step.offset(1), ..first });
     next.is_some() && next == second
 }
+
+#[cfg(test)]
+mod tests;

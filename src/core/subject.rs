@@ -85,3 +85,6 @@ fn tag(credentials: &Credentials, name: &[u8]) -> [u8; 8] {
     tag.iter_mut().skip(1).zip(digest.iter()).for_each(|(to, from)| *to = *from);
     tag
 }
+
+#[cfg(test)]
+mod tests;

@@ -280,3 +280,6 @@ impl fmt::Display for Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

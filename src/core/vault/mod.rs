@@ -338,3 +338,6 @@ fn remove_room(parent: &Folder, name: &str) -> Result<(), Trouble> {
     let fail = |errno| Trouble::new(&parent.path.join(name), format_args!("cannot be removed: {}", describe(errno)));
     fs::unlinkat(&parent.fd, name, AtFlags::REMOVEDIR).map_err(fail)
 }
+
+#[cfg(test)]
+mod tests;
