@@ -33,6 +33,7 @@ fn a_decision_is_one_line_in_the_classic_form_to_authpriv() {
 fn the_same_decision_is_one_event_with_every_fact() {
     let sandbox = Sandbox::new();
     let alice = sandbox.enroll("alice");
+    alice.phone.settle(2);
     let mut script = Script::login("alice").from("192.0.2.7").answering([alice.phone.code()]);
     script.tty = Some(b"ssh".to_vec());
     sandbox.run(script);

@@ -2,9 +2,9 @@
 //! photographed and read by two independent readers.
 
 use qrtotp_tests::camera::Picture;
-use qrtotp_tests::phone::Phone;
+use qrtotp_tests::phone::{Phone, seconds_now};
 use qrtotp_tests::sandbox::{HOST, Sandbox};
-use qrtotp_tests::script::code;
+use qrtotp_tests::script::{Script, code};
 use qrtotp_tests::ssh::{Client, Sshd};
 use qrtotp_tests::tmux::Tmux;
 
@@ -26,14 +26,16 @@ fn enrolling<'a>(sandbox: &'a Sandbox, rows: u16, columns: u16, locale: &'static
     Tmux::start(sandbox, rows, columns, locale, &ssh)
 }
 
-/// Answers the questions of an enrollment; returns the phone.
-fn finish(tmux: &Tmux<'_>, phone: &Phone) {
-    tmux.type_line(&phone.code());
+/// Answers the questions of an enrollment; returns the code that confirmed it.
+fn finish(tmux: &Tmux<'_>, phone: &Phone) -> String {
+    let code = phone.code();
+    tmux.type_line(&code);
     let rows = tmux.wait_for("Type one of them back: ");
     let is_code = |word: &&str| word.len() == 24 && word.split('-').all(|group| group.len() == 4);
     let recovery = rows.iter().flat_map(|row| row.split_whitespace()).find(is_code);
     tmux.type_line(recovery.expect("a recovery code on the screen"));
     tmux.wait_for("is enrolled");
+    code
 }
 
 #[test]
@@ -51,9 +53,12 @@ fn over_ssh_at_80_by_24_the_picture_fits_is_read_by_two_cameras_and_its_codes_lo
     let shown: String = rows.iter().flat_map(|row| row.chars().filter(|cell| cell.is_ascii_alphanumeric())).collect();
     let shown_with_blanks = rows.join("\n");
     assert!(shown_with_blanks.contains(&format!("{} {}", &key[..4], &key[4..8])), "the key in groups: {shown}");
-    finish(&tmux, &phone);
-    assert_eq!(sandbox.answer("alice", &phone.code_in(-1)), code::AUTH_ERR, "older than the confirming code");
-    assert_eq!(sandbox.answer("alice", &phone.code()), code::AUTH_ERR, "the confirming code is spent");
+    phone.settle(10);
+    let confirming = finish(&tmux, &phone);
+    let tomorrow = seconds_now() + 86_400;
+    let later = Script::login("alice").wall_moved(86_400).answering([phone.code_at(tomorrow)]);
+    assert_eq!(sandbox.answer("alice", &confirming), code::AUTH_ERR, "the confirming code is spent");
+    assert_eq!(sandbox.run(later).code(), code::SUCCESS);
     assert_eq!(sandbox.status("alice")["state"], "enrolled");
 }
 
