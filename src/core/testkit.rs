@@ -40,6 +40,12 @@ pub fn private_folder() -> TempDir {
     private_folder_in(&std::env::temp_dir())
 }
 
+/// The same in memory where there is such a place, for tests that are not about the disk.
+pub fn private_folder_in_memory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    private_folder_in(if memory.is_dir() { memory } else { Path::new("/tmp") })
+}
+
 fn private_folder_in(parent: &Path) -> TempDir {
     tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir_in(parent).unwrap()
 }
@@ -212,9 +218,7 @@ impl<'a> Home<'a> {
     }
 
     pub fn with_policy(text: &str) -> Self {
-        // In memory where there is such a place: the tests of a login are not about the disk.
-        let memory = Path::new("/dev/shm");
-        let dir = private_folder_in(if memory.is_dir() { memory } else { Path::new("/tmp") });
+        let dir = private_folder_in_memory();
         let policy = Policy {
             state_dir: dir.path().join("state"),
             runtime_dir: dir.path().join("run"),

@@ -470,16 +470,18 @@ proptest! {
             }
         }
     }
+}
 
-    #[test]
-    fn records_that_arrive_out_of_order_bring_no_answer_back(backwards in proptest::collection::vec(0..HOUR, 20)) {
-        let mut story = Story::new(STEP_UP);
-        story.wait(DAY);
-        story.judged(AWAY);
-        for by in backwards {
-            let now = Now { boot: story.now.boot - by, ..story.now };
+#[test]
+fn records_that_arrive_out_of_order_bring_no_answer_back() {
+    let mut story = Story::new(STEP_UP);
+    story.wait(DAY);
+    story.judged(AWAY);
+    for _ in 0..10 {
+        let late = Now { boot: story.now.boot - 5 * HOUR, ..story.now };
+        for now in [late, story.now] {
             let ruling = story.state.apply(&entry(Act::Attempt { hit: None }, AWAY, now), &STEP_UP);
-            prop_assert_eq!(ruling, Ruling::SecondNeeded(None));
+            assert_eq!(ruling, Ruling::SecondNeeded(None));
         }
     }
 }

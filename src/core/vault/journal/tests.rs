@@ -1,7 +1,7 @@
 use super::record::tests::{ENROLLMENT, entry as any_entry};
 use super::*;
 use crate::budget::{Hit, Mode};
-use crate::testkit::private_folder;
+use crate::testkit::{private_folder, private_folder_in_memory};
 use crate::words::{DeviceId, Step};
 use proptest::prelude::*;
 use std::os::unix::fs::FileExt;
@@ -30,7 +30,10 @@ struct Desk {
 
 impl Desk {
     fn new(entries: &[Entry]) -> Self {
-        let dir = private_folder();
+        Self::at(private_folder(), entries)
+    }
+
+    fn at(dir: tempfile::TempDir, entries: &[Entry]) -> Self {
         let folder = Folder::open(dir.path(), Privacy::Secret).unwrap().unwrap();
         folder.replace(NAME, &Journal::fresh(ENROLLMENT, &State::default(), entries), RESERVE).unwrap();
         Self { dir, folder }
@@ -91,7 +94,7 @@ fn appending_keeps_within_what_was_set_aside_and_sets_more_aside_in_time() {
     for id in 0..20 {
         desk.append(&entry(10_000 + id, WRONG));
         let now = desk.path().metadata().unwrap();
-        assert!(now.blocks() * 512 > now.len(), "space is set aside beyond the end");
+        assert!(now.blocks() * 512 >= full.len() + RESERVE, "space is set aside beyond the end");
     }
     assert_eq!(desk.open().read().unwrap().records(), records + 20);
 }
@@ -234,6 +237,34 @@ fn compaction_under_many_appenders_loses_no_record() {
     assert!(compacted.into_inner() > 0, "nothing was compacted, so nothing was tested");
     let left: Vec<_> = desk.dir.path().read_dir().unwrap().map(|item| item.unwrap().file_name()).collect();
     assert_eq!(left, [NAME]);
+}
+
+/// Who opened the old file before a compaction and locked it after must not append to it.
+#[test]
+fn an_open_journal_is_the_one_that_stands_there() {
+    let desk = Desk::at(private_folder_in_memory(), &[]);
+    let (started, outlived) = (Instant::now(), AtomicUsize::new(0));
+    let go_on = || started.elapsed() < Duration::from_millis(700);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while go_on() {
+                desk.open().compact(&LIMITS, false).unwrap();
+            }
+        });
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while go_on() {
+                    let journal = desk.open();
+                    let is_old = !is_current(&desk.folder, &journal.fd, &journal.path).unwrap();
+                    outlived.fetch_add(usize::from(is_old), Ordering::Relaxed);
+                    drop(journal);
+                    // Without a pause, somebody always holds the lock and nothing is compacted.
+                    std::thread::sleep(Duration::from_micros(50));
+                }
+            });
+        }
+    });
+    assert_eq!(outlived.into_inner(), 0);
 }
 
 #[test]
