@@ -148,7 +148,7 @@ enter_namespaces() {
     setpriv --pdeathsig KILL unshare --mount --pid --uts --ipc --propagation private --fork --kill-child --mount-proc \
         "$BASH" packaging/demo.sh --inside "$work" "$(mount_namespace)" "$@" <&0 &
     child=$!
-    trap 'kill -KILL $child 2> /dev/null; wait $child 2> /dev/null; printf "%s\n" "$plain"; exit 130' INT TERM HUP
+    trap 'kill -KILL $child 2> /dev/null; wait $child 2> /dev/null || true; say "$plain"; exit 130' INT TERM HUP
     wait $child || code=$?
     exit $code
 }
@@ -220,6 +220,7 @@ write_common_stacks() {
         printf '%s %s\n%s requisite pam_deny.so\n%s required pam_permit.so\n' \
             "$type" "$first" "$type" "$type" > "/etc/pam.d/common-$kind"
         [ "$type" != session ] || echo 'session required pam_unix.so' >> "/etc/pam.d/common-$kind"
+        printf '%s required pam_deny.so\n' "$type" >> /etc/pam.d/other
     done
 }
 
@@ -364,8 +365,11 @@ show() {
 
 # type_in NAME TEXT [hidden]: types a line; what the terminal will not show is shown in brackets.
 type_in() {
-    [ -z "${3:-}" ] || printf '%s[types %s]%s' "$dim" "$2" "$plain"
-    printf '%s\n' "$2" >&"${input_of[$1]}"
+    if [ -n "${3:-}" ]; then
+        printf '%s[types %s]%s' "$dim" "$2" "$plain"
+        at_start=''
+    fi
+    { printf '%s\n' "$2" >&"${input_of[$1]}"; } 2> /dev/null || true
 }
 
 # finish NAME: copies the rest and gives the exit code of what ran.
@@ -451,11 +455,14 @@ ssh_options() {
     printf '%s' "-F none -i $work/key -o IdentitiesOnly=yes -o UserKnownHostsFile=$work/known_hosts -p $port"
 }
 
+# question NAME TEXT: goes on to a question, which must come.
+question() { see "$1" "$2" || expect "the question \"$2\"" false; }
+
 # ssh_to NAME [COMMAND]: the client on a terminal, up to the question for a code.
 ssh_to() {
     command_line "ssh -i key -p $port demo@127.0.0.1${2:+ $2}"
     open_terminal "$1" "ssh $(ssh_options) -o NumberOfPasswordPrompts=1 demo@127.0.0.1 ${2:-}"
-    see "$1" 'One-time code: '
+    question "$1" 'One-time code: '
 }
 
 install_step() {
@@ -471,11 +478,11 @@ enroll_step() {
     step "Enroll demo: scan the picture, type the code, keep the recovery codes"
     command_line qrtotp enroll demo
     open_terminal enroll 'qrtotp enroll demo'
-    see enroll 'Code from the app: ' || true
+    question enroll 'Code from the app: '
     key=$(grep -oE '\b[A-Z2-7]{4}( [A-Z2-7]{4})+\b' <<< "$seen" | tr -d ' \n') || die "no key was shown"
     next_code
     type_in enroll "$code"
-    see enroll 'Type one of them back: ' || true
+    question enroll 'Type one of them back: '
     mapfile -t recovery < <(grep -oE '[A-Z0-9]{4}(-[A-Z0-9]{4})+' <<< "$seen")
     [ ${#recovery[@]} = 10 ] || die "no ten recovery codes were shown"
     type_in enroll "${recovery[2]}"
@@ -489,7 +496,7 @@ recovery_left() { qrtotp recovery demo --count | grep -oE '[0-9]+' | head -n 1; 
 login_step() {
     step "Log in by ssh with the key and a code"
     next_code
-    ssh_to session || true
+    ssh_to session
     type_in session "$code" hidden
     expect "demo is in, and stays for step 6" see session "$prompt"
     expect "the log says so" log_shows 'pam_qrtotp\(sshd:auth\): authentication success;.* reason=code '
@@ -502,7 +509,7 @@ refused() {
 
 used_step() {
     step "From another terminal: the same code again"
-    ssh_to again || true
+    ssh_to again
     type_in again "$code" hidden
     expect "refused: a code is good for one login" refused again replayed
 }
@@ -510,7 +517,7 @@ used_step() {
 wrong_step() {
     step "A wrong code"
     wrong_code
-    ssh_to wrong || true
+    ssh_to wrong
     type_in wrong "$code" hidden
     expect "refused" refused wrong wrong
 }
@@ -521,9 +528,9 @@ sudo_step() {
     printf '  %s' "$prompt"
     at_start=''
     type_in session 'sudo id -un'
-    see session 'password for demo: ' || true
+    question session 'password for demo: '
     type_in session "$password" hidden
-    see session 'One-time code: ' || true
+    question session 'One-time code: '
     type_in session "$code" hidden
     expect "the command ran as root" ran_as_root
     expect "the log says so" log_shows 'pam_qrtotp\(sudo:auth\): authentication success;.* reason=code '
@@ -535,11 +542,11 @@ ran_as_root() { see session "$prompt" && [[ $seen == *$'\nroot\r\n'* ]]; }
 
 recovery_step() {
     step "The phone is lost: a recovery code, once"
-    ssh_to lost 'echo in' || true
+    ssh_to lost 'echo in'
     type_in lost "${recovery[0]}" hidden
     expect "demo is in" finish lost
     expect "the log says so" log_shows 'pam_qrtotp\(sshd:auth\): authentication success;.* reason=recovery '
-    ssh_to spent 'echo in' || true
+    ssh_to spent 'echo in'
     type_in spent "${recovery[0]}" hidden
     expect "refused the second time" refused spent recovery_used
     command_line qrtotp recovery demo --count
@@ -592,6 +599,8 @@ inside() {
         lines=${size% *} columns=${size#* }
     fi
     password=$(perl -e 'printf "open-sesame-%04d", rand 10000')
+    # A handler, not "ignore", which programs would inherit: a terminal that has gone is no reason to end.
+    trap : PIPE
     make_machine
     make_key
     write_etc
