@@ -610,7 +610,7 @@ inside() {
 }
 
 outside() {
-    [ "$(id -u)" = 0 ] || die "must be run as root; try: sudo $0 $*"
+    [ "$(id -u)" = 0 ] || die "must be run as root; try: sudo $0${*:+ $*}"
     [ -z "$phone" ] || [ -t 0 ] || die "--phone needs a terminal"
     install_missing
     build
