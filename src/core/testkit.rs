@@ -31,6 +31,7 @@ pub const PHONE: DeviceId = DeviceId(*b"fone");
 pub const TABLET: DeviceId = DeviceId(*b"tabl");
 pub const PHONE_KEY: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 pub const TABLET_KEY: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
+pub const DECOY_KEY: &str = "ORUGKIDROVUWG2ZAMJZG653OEBTG66BA";
 pub const RECOVERY: [&str; 3] = ["AAAA1111222233334444", "BBBB1111222233334444", "CCCC1111222233334444"];
 pub const STRANGER: &str = "DDDD1111222233334444";
 pub const SSHD_JUNK: &[u8] = b"\x08\n\r\x7fINCORRECT";
@@ -92,7 +93,7 @@ fn decoy(number: u8) -> Credentials {
         enrollment: EnrollmentId([number; 8]),
         user: name("nobody"),
         uid: Uid(u32::MAX),
-        devices: vec![device(DeviceId([number; 4]), "ORUGKIDROVUWG2ZAMJZG653OEBTG66BA")],
+        devices: vec![device(DeviceId([number; 4]), DECOY_KEY)],
         recovery: Vec::new(),
         ..credentials()
     }

@@ -3,8 +3,8 @@ use crate::budget::{Act, CAPACITY};
 use crate::events::Outcome;
 use crate::ports::LookupFailed;
 use crate::testkit::{
-    ALICE, Home, PHONE, PHONE_KEY, Person, RECOVERY, SSHD_JUNK, STRANGER, Says, Seen, TABLET_KEY, credentials, name,
-    says,
+    ALICE, DECOY_KEY, Home, PHONE, PHONE_KEY, Person, RECOVERY, SSHD_JUNK, STRANGER, Says, Seen, TABLET_KEY,
+    credentials, name, says,
 };
 use crate::vault::{Credentials, Revocation};
 use crate::verdict::Cause::{self, *};
@@ -282,6 +282,24 @@ fn users_without_keys_are_refused_with_their_own_reason_whatever_they_type() {
 }
 
 #[test]
+fn the_right_code_of_a_decoy_or_of_revoked_keys_lets_nobody_in() {
+    let home = home_of_many("");
+    for user in STRANGERS {
+        home.spend_budget(user);
+        let two = [home.code_of(DECOY_KEY, -1), home.code_of(DECOY_KEY, 0)];
+        assert_eq!(home.login(user, &[&two[0], &two[1]]).cause.answer(), PamAnswer::AuthErr, "{user}");
+    }
+    let home = home_of_many("");
+    for user in STRANGERS {
+        assert_eq!(home.cause(user, &home.code_of(DECOY_KEY, 0)).answer(), PamAnswer::AuthErr, "{user}");
+    }
+    let revoked = Revocation { time: WallTime(0), reason: String::new() };
+    home.change(|credentials| credentials.revoked = Some(revoked));
+    assert_eq!(home.cause("alice", &home.code()), Revoked);
+    assert_eq!(home.cause("alice", RECOVERY[0]), Revoked);
+}
+
+#[test]
 fn users_without_keys_do_not_spend_each_others_budget() {
     let home = Home::new();
     let names = (0..50).map(|n| format!("nobody{n}"));
@@ -551,6 +569,8 @@ fn a_failure_tells_nothing() {
     let home = Home::new();
     (0..CAPACITY).for_each(|_| assert!(home.login("alice", &[WRONG_CODE]).told.is_empty()));
     assert!(home.login("alice", &[WRONG_CODE, WRONG_CODE]).told.is_empty());
+    home.cause("alice", RECOVERY[0]);
+    assert_eq!(home.login("alice", &[RECOVERY[0]]).told, Vec::<String>::new());
 }
 
 #[test]

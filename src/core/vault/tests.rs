@@ -43,6 +43,7 @@ fn only_a_missing_folder_means_not_enrolled() {
     std::fs::set_permissions(home.state("1001"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let room = home.vault().room(Uid(1001)).unwrap().unwrap();
     assert!(room.credentials().is_err_and(|trouble| trouble.what.contains("missing")));
+    assert!(home.vault().install(&named(1001, 5), &[], false).is_err(), "an empty folder is something too");
     std::fs::write(home.state("1002"), "").unwrap();
     assert!(home.vault().room(Uid(1002)).is_err());
 }
