@@ -42,7 +42,7 @@ pub fn private_folder() -> TempDir {
 }
 
 /// The same in memory where there is such a place, for tests that are not about the disk.
-pub fn private_folder_in_memory() -> TempDir {
+fn private_folder_in_memory() -> TempDir {
     let memory = Path::new("/dev/shm");
     private_folder_in(if memory.is_dir() { memory } else { Path::new("/tmp") })
 }

@@ -56,7 +56,7 @@ impl<'a> Journal<'a> {
         loop {
             let opened = folder.file(NAME, OFlags::RDWR | OFlags::APPEND, Privacy::Secret)?;
             let Some((fd, _)) = opened else { return Err(Trouble::new(&path, "is missing; enroll the user again")) };
-            if lock(&fd, FlockOperation::NonBlockingLockShared, &path)? && is_current(folder, &fd, &path)? {
+            if hold(folder, &fd, &path)? {
                 return Ok(Self { folder, fd, path, enrollment });
             }
             if deadline.is_none_or(|deadline| Instant::now() >= deadline) {
@@ -191,6 +191,11 @@ fn lock(fd: &OwnedFd, how: FlockOperation, path: &std::path::Path) -> Result<boo
         Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(false),
         Err(errno) => Err(Trouble::new(path, format_args!("cannot be locked: {}", describe(errno)))),
     }
+}
+
+/// Locks an open journal for a login; false where a compaction holds it, or put another in its place before the lock.
+fn hold(folder: &Folder, fd: &OwnedFd, path: &std::path::Path) -> Result<bool, Trouble> {
+    Ok(lock(fd, FlockOperation::NonBlockingLockShared, path)? && is_current(folder, fd, path)?)
 }
 
 /// Whether the open file is the one that stands under the name now.
