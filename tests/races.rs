@@ -86,7 +86,7 @@ fn two_hundred_sources_share_one_budget() {
 fn the_right_code_among_two_hundred_wrong_ones_passes_no_oftener_than_the_budget_allows() {
     let sandbox = Sandbox::new();
     sandbox.policy("[flood]\nper_minute = 0\n");
-    let rounds = count("QRTOTP_ROUNDS", 10);
+    let rounds = count("QRTOTP_ROUNDS", 10).max(5);
     let mut passed = 0;
     for round in 0..rounds {
         let user = new_user(&sandbox, round);
