@@ -66,7 +66,7 @@ pub enum Command {
         #[arg(long)]
         reason: String,
     },
-    /// Remove state of accounts that no longer exist, shorten long journals, sweep up after interrupted commands.
+    /// Remove state of accounts that no longer exist, give dead parts of journals back to the disk, sweep up.
     Gc {
         /// Remove; without it, state that would be removed is only named.
         #[arg(long)]

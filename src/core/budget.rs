@@ -114,6 +114,8 @@ pub struct Entry {
     pub service: [u8; 16],
     /// Zero for a real user. Decoys share a journal and are told apart by it.
     pub tag: [u8; 8],
+    /// Whether the host could show no notice (PAM_SILENT), so that what failed before stays to be told.
+    pub silent: bool,
     /// What it says.
     pub act: Act,
 }
@@ -121,7 +123,7 @@ pub struct Entry {
 /// What the fold says of one record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ruling {
-    /// Right, fresh, and within the budget. Holds what had failed before.
+    /// Right, fresh, and within the budget. Holds what is to be told of failures before.
     Accepted(Failures),
     /// The budget is empty: two codes are asked. Holds the first code's hit if it was fresh.
     SecondNeeded(Option<Hit>),
@@ -152,12 +154,12 @@ impl Bucket {
         Self { level: CAPACITY.saturating_mul(refill), refill }
     }
 
-    /// A bucket of unknown sources, as the journal's header keeps it.
+    /// A bucket of unknown sources, as a checkpoint keeps it.
     pub(crate) fn unknown(level: u64) -> Self {
         Self { level, refill: UNKNOWN_REFILL }.clamped()
     }
 
-    /// A bucket of a known source, as the journal's header keeps it.
+    /// A bucket of a known source, as a checkpoint keeps it.
     pub(crate) fn known(level: u64) -> Self {
         Self { level, refill: KNOWN_REFILL }.clamped()
     }
@@ -181,7 +183,7 @@ impl Bucket {
         self.gain(self.refill);
     }
 
-    /// Milliseconds of refill in it, as the journal's header keeps them.
+    /// Milliseconds of refill in it, as a checkpoint keeps them.
     pub(crate) fn level(&self) -> u64 {
         self.level
     }
@@ -257,8 +259,10 @@ pub struct State {
     pub floors: Vec<Hit>,
     /// Spent recovery codes, the latest last.
     pub spent: Vec<Selector>,
-    /// Failed attempts since the last login.
+    /// Failed attempts since the last login that could tell of them.
     pub failures: Failures,
+    /// Judged attempts that failed since the last login.
+    pub failed_in_a_row: u32,
     /// Failed attempts that count towards a lock.
     pub(crate) strikes: u32,
     /// The uptime at which the lock began; `None`: not locked.
@@ -278,6 +282,7 @@ impl Default for State {
             floors: Vec::new(),
             spent: Vec::new(),
             failures: Failures::default(),
+            failed_in_a_row: 0,
             strikes: 0,
             locked_at: None,
             last_login: None,
@@ -332,9 +337,14 @@ impl State {
         self.known.iter_mut().for_each(|known| known.bucket.gain(elapsed));
     }
 
-    /// Whole attempts left for a source before two codes are asked.
-    pub fn left(&self, source: &SourceKey, wall: WallTime) -> u32 {
-        self.known_source(source, wall).map_or(self.unknown, |known| known.bucket).attempts()
+    /// Attempts left for a source before two codes are asked, or, in lock mode, for everybody before the lock.
+    pub fn left(&self, source: &SourceKey, wall: WallTime, limits: &Limits) -> u32 {
+        match limits.mode {
+            Mode::StepUp => self.known_source(source, wall).map_or(self.unknown, |known| known.bucket).attempts(),
+            Mode::Lock { .. } if self.is_locked(limits) => 0,
+            Mode::Lock { attempts, .. } if self.locked_at.is_some() => attempts,
+            Mode::Lock { attempts, .. } => attempts.saturating_sub(self.strikes),
+        }
     }
 
     /// Whether the lock of [`Mode::Lock`] holds.
@@ -346,7 +356,7 @@ impl State {
 
     /// Whether too many attempts in a row have failed.
     pub fn is_disabled(&self, limits: &Limits) -> bool {
-        limits.disable_after.is_some_and(|most| self.failures.count >= most)
+        limits.disable_after.is_some_and(|most| self.failed_in_a_row >= most)
     }
 
     /// The highest step of a device.
@@ -393,11 +403,11 @@ impl State {
     /// Recovery codes stand outside the budget: nobody guesses 80 bits.
     fn recovery(&mut self, entry: &Entry, spent: Option<Selector>) -> Ruling {
         let Some(selector) = spent else {
-            self.failures.add(entry);
+            self.count_failure(entry);
             return Ruling::Wrong;
         };
         if self.spent.contains(&selector) {
-            self.failures.add(entry);
+            self.count_failure(entry);
             return Ruling::Spent;
         }
         push_bounded(&mut self.spent, selector, SPENT);
@@ -424,8 +434,13 @@ impl State {
         ruling
     }
 
-    fn fail(&mut self, entry: &Entry, limits: &Limits) {
+    fn count_failure(&mut self, entry: &Entry) {
         self.failures.add(entry);
+        self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
+    }
+
+    fn fail(&mut self, entry: &Entry, limits: &Limits) {
+        self.count_failure(entry);
         self.strikes = self.strikes.saturating_add(1);
         if let Mode::Lock { attempts, .. } = limits.mode
             && self.strikes >= attempts
@@ -436,8 +451,8 @@ impl State {
     }
 
     fn accept(&mut self, entry: &Entry) -> Ruling {
-        let failures = std::mem::take(&mut self.failures);
-        (self.strikes, self.locked_at) = (0, None);
+        let failures = if entry.silent { Failures::default() } else { std::mem::take(&mut self.failures) };
+        (self.failed_in_a_row, self.strikes, self.locked_at) = (0, 0, None);
         self.last_login = Some(LastLogin { time: entry.now.wall, source: entry.source, service: entry.service });
         self.remember_source(entry);
         Ruling::Accepted(failures)
@@ -452,8 +467,7 @@ impl State {
     fn unlock(&mut self) {
         self.unknown = Bucket::full(UNKNOWN_REFILL);
         self.known.iter_mut().for_each(|known| known.bucket = Bucket::full(KNOWN_REFILL));
-        self.failures = Failures::default();
-        (self.strikes, self.locked_at) = (0, None);
+        (self.failed_in_a_row, self.strikes, self.locked_at) = (0, 0, None);
     }
 
     fn known_source(&self, source: &SourceKey, wall: WallTime) -> Option<&Known> {

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use crate::budget::{Act, Entry, Hit};
 use crate::files::Trouble;
 use crate::otp::otpauth::{self, Name};
-use crate::otp::recovery::{self, RecoveryCode, RecoveryHash};
+use crate::otp::recovery::{self, RecoveryCode, RecoveryHash, Selector};
 use crate::otp::{Algorithm, Code, Secret, Shape, code};
 use crate::policy::Window;
 use crate::ports::{NoRandom, Random};
@@ -123,12 +123,12 @@ pub struct RecoverySet {
 }
 
 impl RecoverySet {
-    /// Makes a fresh set.
+    /// Makes a fresh set that uses none of the taken selectors.
     ///
     /// # Errors
     /// [`NoRandom`] where the kernel gives no random numbers.
-    pub fn new(random: &dyn Random) -> Result<Self, NoRandom> {
-        let codes = recovery::generate_set(random)?;
+    pub fn new(random: &dyn Random, taken: &[Selector]) -> Result<Self, NoRandom> {
+        let codes = recovery::generate_set(random, taken)?;
         let keep =
             |code: &RecoveryCode| Ok(Recovery { selector: code.selector(), hash: RecoveryHash::new(code, random)? });
         let kept = codes.iter().map(keep).collect::<Result<_, _>>()?;
@@ -291,7 +291,7 @@ pub fn decoy(now: Now, random: &dyn Random) -> Result<Option<Credentials>, NoRan
     let account = Account { name, uid: Uid(u32::MAX) };
     let mut credentials = blank(&account, now.wall, random)?;
     credentials.devices.push(Draft::new(Shape::default(), label, random)?.into_device(now));
-    let codes = recovery::generate_set(random)?;
+    let codes = recovery::generate_set(random, &[])?;
     let keep = |code: &RecoveryCode| Recovery { selector: code.selector(), hash: RecoveryHash::decoy() };
     credentials.recovery = codes.iter().map(keep).collect();
     Ok(Some(credentials))
@@ -311,7 +311,7 @@ pub fn note(now: Now, source: Source, act: Act, random: &dyn Random) -> Result<E
     random.fill(&mut id)?;
     let mut service = [0; 16];
     service.iter_mut().zip(b"qrtotp").for_each(|(to, from)| *to = *from);
-    Ok(Entry { id: AttemptId(id), now, source: source.key(), service, tag: [0; 8], act })
+    Ok(Entry { id: AttemptId(id), now, source: source.key(), service, tag: [0; 8], silent: true, act })
 }
 
 #[cfg(test)]

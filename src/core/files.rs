@@ -112,7 +112,8 @@ impl Folder {
     /// Writes a new file and makes it durable, folder entry included; what stood under the name is replaced at once.
     ///
     /// # Errors
-    /// [`Trouble`]; the old file is untouched then, and nothing is left over.
+    /// [`Trouble`]; nothing is left over then, and the old file is untouched, unless only the last step failed, which makes
+    /// the new one durable.
     pub fn replace(&self, name: &str, content: &[u8], reserve: u64) -> Result<(), Trouble> {
         let fresh = format!("{name}.new");
         let path = self.path.join(&fresh);
@@ -139,7 +140,7 @@ impl Folder {
             fs::openat(&self.fd, name, flags, PRIVATE_FILE).and_then(above_stdio).map_err(fail.clone()("create"))?;
         fs::fchmod(&fd, PRIVATE_FILE).map_err(fail.clone()("protect"))?;
         if reserve > 0 {
-            self::reserve(&fd, reserve).map_err(fail.clone()("set space aside for"))?;
+            self::reserve(&fd, 0, reserve).map_err(fail.clone()("set space aside for"))?;
         }
         let written = rustix::io::write(&fd, content).map_err(fail.clone()("write"))?;
         if written != content.len() {
@@ -231,8 +232,8 @@ pub fn read_all(fd: &OwnedFd, path: &Path, most: usize) -> Result<Zeroizing<Vec<
 ///
 /// # Errors
 /// The error of fallocate(2); none where the file system does not know it.
-pub fn reserve(fd: &OwnedFd, bytes: u64) -> Result<(), Errno> {
-    match fs::fallocate(fd, fs::FallocateFlags::KEEP_SIZE, 0, bytes) {
+pub fn reserve(fd: &OwnedFd, from: u64, bytes: u64) -> Result<(), Errno> {
+    match fs::fallocate(fd, fs::FallocateFlags::KEEP_SIZE, from, bytes) {
         Err(Errno::OPNOTSUPP) => Ok(()),
         other => other,
     }

@@ -43,13 +43,6 @@ pub struct Request {
     pub silent: bool,
 }
 
-impl Request {
-    /// Whether no user can stop or kill this process: sudo and su name their caller, sshd and login have none.
-    fn is_out_of_reach(&self) -> bool {
-        self.scene.real_uid == 0 && self.scene.ruser.as_str().is_empty()
-    }
-}
-
 /// Everything a login touches beside its files.
 pub struct World<'a> {
     /// Users.
@@ -182,12 +175,13 @@ impl<'a> Login<'a> {
         let evidence = Evidence::of(&heard.typed, &subject.credentials, window, heard.now);
         let entry = self.entry(heard, &subject, &evidence, first)?;
         let journal = subject.room.journal(&subject.credentials).map_err(|trouble| self.broken(&trouble))?;
-        let history = journal.append(&entry).and_then(|()| journal.read()).map_err(|trouble| self.broken(&trouble))?;
+        let history =
+            journal.append(&entry).and_then(|end| journal.read_to(end)).map_err(|trouble| self.broken(&trouble))?;
         let (state, ruling) = self.rule(&history, &entry)?;
         self.world.events.debug(&format!("{evidence:?}, {ruling:?}, refusal {:?}", subject.refusal));
         self.note(&subject, &evidence, &entry, &state);
         self.refuse_if_changed(vault, &subject)?;
-        self.compact(journal, &history, subject.is_decoy());
+        self.checkpoint(&journal, &history, &entry, &state, subject.is_decoy());
         Ok(match (ruling, subject.refusal) {
             (Ruling::Accepted(failures), None) => {
                 self.failures = failures;
@@ -224,7 +218,8 @@ impl<'a> Login<'a> {
         let mut service = [0; 16];
         service.iter_mut().zip(self.request.scene.service.as_str().bytes()).for_each(|(to, from)| *to = from);
         let act = evidence.act(first);
-        Ok(Entry { id: AttemptId(id), now: heard.now, source: self.event.source.key(), service, tag: subject.tag, act })
+        let (id, now, source) = (AttemptId(id), heard.now, self.event.source.key());
+        Ok(Entry { id, now, source, service, tag: subject.tag, silent: self.request.silent, act })
     }
 
     fn rule(&mut self, history: &History, entry: &Entry) -> Result<(State, Ruling), Cause> {
@@ -244,7 +239,7 @@ impl<'a> Login<'a> {
         self.event.device = evidence.hit().and_then(device).map(|device| (device.id, device.label.clone()));
         self.event.offset = evidence.offset();
         self.event.enrollment = Some(credentials.enrollment);
-        self.event.budget_left = Some(state.left(&entry.source, entry.now.wall));
+        self.event.budget_left = Some(state.left(&entry.source, entry.now.wall, &self.policy.limits));
         let left = credentials.recovery.iter().filter(|kept| !state.spent.contains(&kept.selector)).count();
         self.recovery_left = entry.act.is_recovery().then_some(left);
     }
@@ -260,12 +255,10 @@ impl<'a> Login<'a> {
         }
     }
 
-    fn compact(&self, journal: Journal<'_>, history: &History, is_decoy: bool) {
-        if history.is_long()
-            && self.request.is_out_of_reach()
-            && let Err(trouble) = journal.compact(&self.policy.limits, is_decoy)
-        {
-            self.world.events.debug(&format!("not compacted: {trouble}"));
+    /// Shortens the way of the next reader. The journal is as good without it.
+    fn checkpoint(&self, journal: &Journal, history: &History, entry: &Entry, state: &State, is_decoy: bool) {
+        if let Err(trouble) = journal.checkpoint(history, entry.id, state.clone(), is_decoy) {
+            self.world.events.debug(&format!("no checkpoint: {trouble}"));
         }
     }
 

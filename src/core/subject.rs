@@ -46,8 +46,13 @@ impl Subject {
     /// [`Nobody`] where state cannot be used.
     pub fn of(vault: &Vault, account: Option<&Account>, name: &[u8]) -> Result<Self, Nobody> {
         let Some(account) = account else { return Self::decoy(vault, name, Cause::UnknownUser) };
-        let Some(room) = vault.room(account.uid)? else { return Self::decoy(vault, name, Cause::NotEnrolled) };
-        let (credentials, version) = room.credentials()?;
+        // A folder that is being replaced or removed may be half gone by the time it is read; the next look finds the
+        // other one, or none.
+        let found = match read(vault, account.uid) {
+            Err(_) => read(vault, account.uid)?,
+            found => found?,
+        };
+        let Some((room, credentials, version)) = found else { return Self::decoy(vault, name, Cause::NotEnrolled) };
         if credentials.user != account.name || credentials.uid != account.uid {
             return Self::decoy(vault, name, Cause::Stale);
         }
@@ -76,6 +81,12 @@ impl Subject {
         let tag = tag(&credentials, name);
         Ok(Self { room, credentials, tag, refusal: Some(cause), origin: None })
     }
+}
+
+fn read(vault: &Vault, uid: Uid) -> Result<Option<(Room, Credentials, Version)>, Trouble> {
+    let Some(room) = vault.room(uid)? else { return Ok(None) };
+    let (credentials, version) = room.credentials()?;
+    Ok(Some((room, credentials, version)))
 }
 
 /// Eight bytes that only this decoy gives this name, and never zero.

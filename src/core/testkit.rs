@@ -259,7 +259,7 @@ impl<'a> Home<'a> {
 
     /// Replaces alice's journal by one with these records.
     pub fn write_journal(&self, entries: &[Entry]) {
-        let bytes = vault::Journal::fresh(credentials().enrollment, &crate::budget::State::default(), entries);
+        let bytes = vault::Journal::fresh(credentials().enrollment, entries);
         std::fs::write(self.state("1000/journal"), bytes).unwrap();
     }
 

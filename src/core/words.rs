@@ -186,7 +186,7 @@ impl Label {
     /// Parses a label; `None` if it is empty, too long, or holds a control character.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let fits = !text.is_empty() && text.chars().count() <= Self::MAX && !text.chars().any(char::is_control);
+        let fits = !text.is_empty() && text.chars().count() <= Self::MAX && text.chars().all(is_plain);
         fits.then(|| Self(text.to_owned()))
     }
 
@@ -200,6 +200,14 @@ impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Whether a character shows as itself: no control, and nothing that turns, hides or breaks the text around it.
+pub fn is_plain(character: char) -> bool {
+    let is_format = matches!(character,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    !character.is_control() && !is_format
 }
 
 /// Where a login comes from, as the guessing budget tells sources apart.

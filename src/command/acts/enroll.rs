@@ -34,7 +34,7 @@ pub fn run(desk: &Desk, options: &EnrollOptions) -> Result<(), Ending> {
     let uri = draft.uri(&names.issuer, &names.account);
     show(desk, options, &draft, &uri, &names)?;
     let confirmed = if options.unverified { None } else { Some(confirm(desk, &draft)?) };
-    let set = if matches!(plan, Plan::Fresh { .. }) { Some(RecoverySet::new(desk.random())?) } else { None };
+    let set = if matches!(plan, Plan::Fresh { .. }) { Some(RecoverySet::new(desk.random(), &[])?) } else { None };
     if let Some(set) = set.as_ref().filter(|_| !options.unverified) {
         hand_over(desk, set)?;
     }

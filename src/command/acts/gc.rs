@@ -8,17 +8,17 @@ use serde_json::json;
 use crate::desk::Desk;
 use crate::ending::Ending;
 
-/// Removes state of accounts that no longer exist, shortens long journals, sweeps up after interrupted commands.
+/// Removes state of accounts that no longer exist, gives dead parts of journals back to the disk, sweeps up after
+/// interrupted commands.
 pub fn run(desk: &Desk, yes: bool) -> Result<(), Ending> {
     let vault = desk.vault()?;
     let _exclusive = vault.exclusive()?;
     vault.sweep()?;
-    let (mut gone, mut shortened) = (Vec::new(), 0_u32);
+    let (mut gone, mut released) = (Vec::new(), 0_u64);
     for uid in vault.uids()? {
         match gone_owner(desk, &vault, uid)? {
             Some(account) => gone.push(account),
-            None if shorten(desk, &vault, uid)? => shortened = shortened.saturating_add(1),
-            None => {}
+            None => released = released.saturating_add(release(&vault, uid)),
         }
     }
     if yes {
@@ -33,10 +33,7 @@ pub fn run(desk: &Desk, yes: bool) -> Result<(), Ending> {
     if gone.is_empty() {
         lines.push("state belongs to existing accounts only".to_owned());
     }
-    if shortened > 0 {
-        lines.push(format!("{shortened} journals shortened"));
-    }
-    desk.screen.answer(&json!({ "gone": names, "removed": yes, "shortened": shortened }), &lines.join("\n"))
+    desk.screen.answer(&json!({ "gone": names, "removed": yes, "dead_bytes": released }), &lines.join("\n"))
 }
 
 /// The account that state was kept of and that no longer is. What cannot be read is left for a person to look at.
@@ -48,12 +45,10 @@ fn gone_owner(desk: &Desk, vault: &Vault, uid: Uid) -> Result<Option<Account>, E
     Ok(is_gone.then_some(Account { name: credentials.user, uid }))
 }
 
-fn shorten(desk: &Desk, vault: &Vault, uid: Uid) -> Result<bool, Ending> {
-    let Ok(Some(room)) = vault.room(uid) else { return Ok(false) };
-    let Ok((credentials, _)) = room.credentials() else { return Ok(false) };
-    let Ok(journal) = room.journal(&credentials) else { return Ok(false) };
-    match journal.read() {
-        Ok(history) if history.is_long() => Ok(journal.compact(&desk.policy.limits, false)?),
-        _ => Ok(false),
-    }
+/// Bytes of a journal that are dead; they take no space on the disk any more. A journal that cannot be read is left for a
+/// person to look at.
+fn release(vault: &Vault, uid: Uid) -> u64 {
+    let Ok(Some(room)) = vault.room(uid) else { return 0 };
+    let Ok((credentials, _)) = room.credentials() else { return 0 };
+    room.journal(&credentials).and_then(|journal| journal.release()).unwrap_or(0)
 }

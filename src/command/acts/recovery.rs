@@ -27,7 +27,8 @@ fn renew(desk: &Desk, user: &str) -> Result<(), Ending> {
     let _exclusive = vault.exclusive()?;
     let account = desk.account(user)?;
     let (room, mut credentials) = desk.enrolled(&vault, &account)?;
-    let set = RecoverySet::new(desk.random())?;
+    let (state, _) = room.journal(&credentials)?.read()?.fold(&desk.policy.limits);
+    let set = RecoverySet::new(desk.random(), &state.spent)?;
     credentials.recovery = set.kept.clone();
     room.replace_credentials(&credentials)?;
     let mut event = desk.event(Kind::RecoverySet, &account, "renewed");

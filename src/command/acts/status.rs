@@ -243,7 +243,7 @@ fn state_lines(state: &State, desk: &Desk) -> Result<Vec<String>, Ending> {
     }
     lines.push(format!("  budget     {} attempts for unknown sources", state.unknown.attempts()));
     for known in &state.known {
-        let (from, left) = (source(&known.source), state.left(&known.source, wall));
+        let (from, left) = (source(&known.source), state.left(&known.source, wall, &desk.policy.limits));
         lines.push(format!("             {left} attempts for {from}, last login from there {}", known.last));
     }
     Ok(lines)
@@ -266,7 +266,7 @@ fn budget_json(state: &State, desk: &Desk) -> Result<Value, Ending> {
     let known = state.known.iter().map(|known| {
         json!({
             "source": source(&known.source),
-            "left": state.left(&known.source, wall),
+            "left": state.left(&known.source, wall, &desk.policy.limits),
             "last_login": known.last.to_string(),
         })
     });

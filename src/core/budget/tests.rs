@@ -14,7 +14,7 @@ fn hit(device: u8, step: u64) -> Hit {
 }
 
 fn entry(act: Act, source: u8, now: Now) -> Entry {
-    Entry { id: AttemptId([0; 8]), now, source: [source; 17], service: [0; 16], tag: [0; 8], act }
+    Entry { id: AttemptId([0; 8]), now, source: [source; 17], service: [0; 16], tag: [0; 8], silent: false, act }
 }
 
 /// A machine whose clock the test moves, and the journal of one user on it.
@@ -113,9 +113,9 @@ fn a_source_is_forgotten_after_thirty_days_or_when_four_others_are_known() {
     assert!(story.is_accepted(HOME, 10));
     assert_eq!(story.judged(AWAY), 5);
     story.now.wall.0 += 30 * DAY;
-    assert_eq!(story.state.left(&[HOME; 17], story.now.wall), 5);
+    assert_eq!(story.state.left(&[HOME; 17], story.now.wall, &STEP_UP), 5);
     story.now.wall.0 += 1;
-    assert_eq!(story.state.left(&[HOME; 17], story.now.wall), 0);
+    assert_eq!(story.state.left(&[HOME; 17], story.now.wall, &STEP_UP), 0);
     assert!(matches!(story.wrong(HOME), Ruling::SecondNeeded(None)));
 
     let mut story = Story::new(STEP_UP);
@@ -439,7 +439,7 @@ proptest! {
         for (_, entry) in play(&scenes) {
             let mut probe = state.clone();
             probe.pass_time(&entry.now);
-            let is_empty = probe.left(&entry.source, entry.now.wall) == 0;
+            let is_empty = probe.left(&entry.source, entry.now.wall, &STEP_UP) == 0;
             let ruling = probe.apply(&Entry { act: Act::Attempt { hit: guess }, ..entry }, &STEP_UP);
             prop_assert_eq!(matches!(ruling, Ruling::SecondNeeded(_)), is_empty, "{:?}", ruling);
             state.apply(&entry, &STEP_UP);

@@ -627,38 +627,37 @@ fn the_event_of_a_failure_says_what_is_left_and_the_one_of_a_stranger_names_nobo
 }
 
 #[test]
-fn a_long_journal_is_compacted_only_by_processes_that_no_user_can_stop() {
+fn every_login_leaves_a_checkpoint_where_one_is_due() {
     let record = |n: u64| Entry {
         id: AttemptId(n.to_le_bytes()),
         now: Now { wall: WallTime(0), boot: 0, boot_id: [1; 8] },
         source: [1; 17],
         service: [0; 16],
         tag: [0; 8],
+        silent: false,
         act: Act::Recovery { spent: None },
     };
-    let long: Vec<_> = (0..256).map(record).collect();
-    let table = [(0, "", 256, true), (1000, "", 256, false), (0, "alice", 256, false), (0, "", 255, false)];
-    for (real_uid, ruser, records, compacted) in table {
+    let long: Vec<_> = (0..128).map(record).collect();
+    for (records, added) in [(127, 128), (128, 128 + 1024)] {
         let home = Home::new();
         home.write_journal(&long[..records]);
         let before = home.journal().len();
-        let mut request = home.request("alice");
-        (request.scene.real_uid, request.scene.ruser) = (real_uid, Printable::new(ruser.as_bytes()));
         let code = home.code();
-        assert_eq!(home.answer(&request, vec![says(code.clone())]).cause, Code);
-        assert_eq!(home.journal().len(), if compacted { 1024 } else { before + 128 }, "{real_uid} {ruser} {records}");
+        assert_eq!(home.cause("alice", &code), Code);
+        assert_eq!(home.journal().len(), before + added, "{records}");
         assert_eq!(home.cause("alice", &code), Replayed);
     }
 }
 
 #[test]
-fn a_journal_under_compaction_by_nobody_knows_whom_refuses_and_does_not_hang() {
+fn what_failed_is_told_by_the_next_login_that_can_speak() {
     let home = Home::new();
-    let file = std::fs::File::open(home.state("1000/journal")).unwrap();
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    let started = std::time::Instant::now();
-    assert_eq!(home.cause("alice", &home.code()), State);
-    assert!(started.elapsed() < std::time::Duration::from_secs(3));
+    assert_eq!(home.cause("alice", WRONG_CODE), Wrong);
+    let silent = Request { silent: true, ..home.request("alice") };
+    let quiet = home.answer(&silent, vec![says(home.code_of(PHONE_KEY, -1))]);
+    assert_eq!((quiet.cause, quiet.told.len()), (Code, 0));
+    let loud = home.login("alice", &[home.code().as_str()]);
+    assert_eq!((loud.cause, loud.told.len()), (Code, 1));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use zeroize::Zeroizing;
 
 use super::{Algorithm, Secret, Shape};
+use crate::words::is_plain;
 
 /// Everything but RFC 3986's unreserved characters is escaped; a blank is `%20`, because many apps show a `+` as it is.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -25,8 +26,8 @@ impl Name {
         if text.is_empty() || text.chars().count() > Self::MAX {
             return Err(format!("must have 1 to {} characters", Self::MAX));
         }
-        if text.contains(':') || text.chars().any(char::is_control) {
-            return Err("must not hold a colon or a control character".to_owned());
+        if text.contains(':') || !text.chars().all(is_plain) {
+            return Err("must not hold a colon or a character that does not show".to_owned());
         }
         Ok(Self(text.to_owned()))
     }

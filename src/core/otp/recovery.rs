@@ -107,15 +107,17 @@ fn crockford() -> Option<&'static Encoding> {
     ENCODING.get_or_init(make).as_ref()
 }
 
-/// Makes a fresh set of [`SET`] codes with different selectors.
+/// Makes a fresh set of [`SET`] codes with different selectors, none of which is among the taken ones: a spent selector
+/// would make a fresh code look spent.
 ///
 /// # Errors
 /// [`NoRandom`] where the kernel gives no random numbers.
-pub fn generate_set(random: &dyn Random) -> Result<Vec<RecoveryCode>, NoRandom> {
+pub fn generate_set(random: &dyn Random, taken: &[Selector]) -> Result<Vec<RecoveryCode>, NoRandom> {
     let mut set: Vec<RecoveryCode> = Vec::with_capacity(SET);
     while set.len() < SET {
         let code = generate(random)?;
-        if set.iter().all(|other| other.selector() != code.selector()) {
+        let is_free = |taken: Selector| taken != code.selector();
+        if taken.iter().copied().all(is_free) && set.iter().map(RecoveryCode::selector).all(is_free) {
             set.push(code);
         }
     }
@@ -202,12 +204,22 @@ mod tests {
 
     #[test]
     fn a_set_has_ten_codes_with_ten_selectors_in_five_groups() {
-        let set = generate_set(&Counting(Cell::new(7))).unwrap();
+        let set = generate_set(&Counting(Cell::new(7)), &[]).unwrap();
         assert_eq!(set.len(), SET);
         for code in &set {
             let text = code.to_text();
             assert!(text.split('-').count() == 5 && text.split('-').all(|group| group.len() == 4), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_set_takes_no_selector_that_is_taken() {
+        let selectors = |taken: &[Selector]| {
+            let set = generate_set(&Counting(Cell::new(7)), taken).unwrap();
+            set.iter().map(RecoveryCode::selector).collect::<Vec<_>>()
+        };
+        let first = selectors(&[]);
+        assert!(selectors(&first[3..6]).iter().all(|selector| !first[3..6].contains(selector)));
     }
 
     #[test]

@@ -142,7 +142,7 @@ pub const LIMITS_MODE: Key = Key {
     kind: Kind::Word(&["step-up", "lock"]),
     default: Default::Text("step-up"),
     help: "\"step-up\": after 5 wrong codes two consecutive codes are asked, so that a guesser cannot lock the owner out.\n\
-           \"lock\": after `attempts` wrong codes nothing is accepted for `seconds`, as PCI DSS 8.3.4 asks.",
+           \"lock\": after `attempts` wrong codes no code is accepted for `seconds`, as PCI DSS 8.3.4 asks; recovery codes are.",
 };
 
 /// Attempts before a lock.

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 pub use credentials::{Credentials, Device, MAX_DEVICES, Recovery, Revocation};
 pub use journal::{History, Journal};
 
-use crate::budget::{Entry, State};
+use crate::budget::Entry;
 use crate::files::{self, Folder, PRIVATE_FOLDER, Privacy, Trouble, describe};
 use crate::words::Uid;
 
@@ -204,7 +204,7 @@ impl Room {
     ///
     /// # Errors
     /// [`Trouble`], see [`Journal::open`].
-    pub fn journal(&self, credentials: &Credentials) -> Result<Journal<'_>, Trouble> {
+    pub fn journal(&self, credentials: &Credentials) -> Result<Journal, Trouble> {
         Journal::open(&self.folder, credentials.enrollment)
     }
 
@@ -313,7 +313,7 @@ fn build_room(parent: &Folder, name: &str, credentials: &Credentials, entries: &
     let fail = |errno| Trouble::new(&path, format_args!("cannot be made: {}", describe(errno)));
     fs::mkdirat(&parent.fd, name, PRIVATE_FOLDER).map_err(fail)?;
     let room = parent.folder(name)?.ok_or_else(|| Trouble::new(&path, "vanished"))?;
-    let journal = Journal::fresh(credentials.enrollment, &State::default(), entries);
+    let journal = Journal::fresh(credentials.enrollment, entries);
     room.write_new(journal::NAME, &journal, journal::RESERVE)?;
     room.write_new(credentials::NAME, credentials.to_text().as_bytes(), 0)?;
     room.sync()

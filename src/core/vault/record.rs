@@ -1,5 +1,5 @@
-//! The bytes of a journal: a header of 1024 bytes, which holds the fold of everything that was compacted away, then
-//! records of 128 bytes. All numbers are little-endian. docs/FORMAT.md shows every byte.
+//! The bytes of a journal: records of 128 bytes, and checkpoints of 1024 bytes, which hold the fold of everything before a
+//! place in the file. All numbers are little-endian. docs/FORMAT.md shows every byte.
 
 use crate::budget::{
     Act, BLAMED, Bucket, Entry, FLOORS, Failures, Hit, KNOWN, Known, LastLogin, SPENT, SourceKey, State,
@@ -9,11 +9,13 @@ use crate::words::{AttemptId, DeviceId, EnrollmentId, Now, Step, WallTime};
 
 /// Bytes of a record.
 pub const RECORD: usize = 128;
-/// Bytes of the header.
-pub const HEADER: usize = 1024;
+/// Bytes of a checkpoint.
+pub const CHECKPOINT: usize = 1024;
 
-const RECORD_MAGIC: [u8; 4] = *b"QTr1";
-const HEADER_MAGIC: [u8; 8] = *b"QRTOTPj1";
+/// How a record begins.
+pub const RECORD_MAGIC: [u8; 4] = *b"QTr1";
+/// How a checkpoint begins: with another letter than a record, so that one byte that was written tells which it was to be.
+pub const CHECKPOINT_MAGIC: [u8; 8] = *b"Cqrtotp1";
 const CHECKSUM: usize = 4;
 
 mod kind {
@@ -30,6 +32,8 @@ mod flag {
     pub const HIT: u8 = 1;
     /// The second code follows the first.
     pub const FOLLOWS: u8 = 2;
+    /// The host could show no notice.
+    pub const SILENT: u8 = 4;
 }
 
 /// The bytes of one record. `None` for [`Act::Torn`], which is never written.
@@ -45,11 +49,12 @@ pub fn encode(entry: &Entry, enrollment: EnrollmentId) -> Option<[u8; RECORD]> {
     };
     let has_hit = if hit.is_some() || selector.is_some() { flag::HIT } else { 0 };
     let follows = if follows { flag::FOLLOWS } else { 0 };
+    let silent = if entry.silent { flag::SILENT } else { 0 };
     let subject = hit.map(|hit| hit.device.0).or(selector.map(|selector| selector.0)).unwrap_or_default();
     let mut bytes = [0; RECORD];
     let mut out = Writer(&mut bytes);
     out.put(&RECORD_MAGIC);
-    out.put(&[kind, has_hit | follows, 0, 0]);
+    out.put(&[kind, has_hit | follows | silent, 0, 0]);
     out.put(&enrollment.0);
     out.put(&entry.id.0);
     out.put(&entry.now.wall.0.to_le_bytes());
@@ -85,19 +90,32 @@ pub fn decode(bytes: &[u8; RECORD], enrollment: EnrollmentId) -> Option<Entry> {
         kind::LOWER => Act::Lower(hit?),
         _ => return None,
     };
-    Some(Entry { id, now, source: input.take()?, service: input.take()?, tag: input.take()?, act })
+    let (source, service, tag) = (input.take()?, input.take()?, input.take()?);
+    Some(Entry { id, now, source, service, tag, silent: flags & flag::SILENT != 0, act })
 }
 
-/// The header of a journal.
-pub fn encode_header(state: &State, enrollment: EnrollmentId) -> [u8; HEADER] {
-    let mut bytes = [0; HEADER];
+/// A checkpoint.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Checkpoint {
+    /// The byte of the file up to which everything is in the state.
+    pub base: u64,
+    /// What it adds up to.
+    pub state: State,
+}
+
+/// The bytes of a checkpoint.
+pub fn encode_checkpoint(checkpoint: &Checkpoint, enrollment: EnrollmentId) -> [u8; CHECKPOINT] {
+    let state = &checkpoint.state;
+    let mut bytes = [0; CHECKPOINT];
     let mut out = Writer(&mut bytes);
-    out.put(&HEADER_MAGIC);
+    out.put(&CHECKPOINT_MAGIC);
     out.put(&enrollment.0);
+    out.put(&checkpoint.base.to_le_bytes());
     out.put(&state.boot_id);
     out.put(&state.boot.to_le_bytes());
     out.put(&state.uptime.to_le_bytes());
     out.put(&state.unknown.level().to_le_bytes());
+    out.put(&state.failed_in_a_row.to_le_bytes());
     out.put(&state.strikes.to_le_bytes());
     out.put(&[u8::from(state.locked_at.is_some()), u8::from(state.last_login.is_some()), 0, 0]);
     out.put(&state.locked_at.unwrap_or(0).to_le_bytes());
@@ -125,13 +143,15 @@ pub fn encode_header(state: &State, enrollment: EnrollmentId) -> [u8; HEADER] {
     bytes
 }
 
-/// Reads a header; `None` where it is damaged or belongs to another enrollment.
-pub fn decode_header(bytes: &[u8; HEADER], enrollment: EnrollmentId) -> Option<State> {
+/// Reads a checkpoint; `None` where it is damaged or belongs to another enrollment.
+pub fn decode_checkpoint(bytes: &[u8; CHECKPOINT], enrollment: EnrollmentId) -> Option<Checkpoint> {
+    bytes.starts_with(&CHECKPOINT_MAGIC).then_some(())?;
     let mut input = Reader(sealed(bytes)?);
-    (input.take()? == HEADER_MAGIC && input.take()? == enrollment.0).then_some(())?;
+    (input.take()? == CHECKPOINT_MAGIC && input.take()? == enrollment.0).then_some(())?;
+    let base = input.number()?;
     let (boot_id, boot, uptime) = (input.take()?, input.number()?, input.number()?);
     let unknown = Bucket::unknown(input.number()?);
-    let strikes = input.count()?;
+    let (failed_in_a_row, strikes) = (input.count()?, input.count()?);
     let [locked, logged_in, _, _] = input.take::<4>()?;
     let locked_at = input.number()?;
     let last = LastLogin { time: WallTime(input.number()?), source: input.take()?, service: input.take()? };
@@ -145,7 +165,7 @@ pub fn decode_header(bytes: &[u8; HEADER], enrollment: EnrollmentId) -> Option<S
         take_list(&mut input, |input| Some(Hit { device: DeviceId(input.take()?), step: Step(input.number()?) }))?;
     let spent = take_list(&mut input, |input| input.take().map(Selector))?;
     let fits = sources.len() <= BLAMED && known.len() <= KNOWN && floors.len() <= FLOORS && spent.len() <= SPENT;
-    fits.then_some(State {
+    let state = State {
         boot_id,
         boot,
         uptime,
@@ -154,10 +174,12 @@ pub fn decode_header(bytes: &[u8; HEADER], enrollment: EnrollmentId) -> Option<S
         floors,
         spent,
         failures: Failures { count, last: failed, sources },
+        failed_in_a_row,
         strikes,
         locked_at: (locked == 1).then_some(locked_at),
         last_login: (logged_in == 1).then_some(last),
-    })
+    };
+    fits.then_some(Checkpoint { base, state })
 }
 
 /// Writes a length and the items; the folds keep their lists within `most`, so nothing is lost.
@@ -242,8 +264,9 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn entry() -> impl Strategy<Value = Entry> {
-        (any::<[u8; 8]>(), 0_u64..100_000_000, 0_u64..100_000_000, 0_u8..3, 1_u8..8, act()).prop_map(
-            |(id, wall, boot, boot_id, source, act)| Entry {
+        (any::<[u8; 8]>(), 0_u64..100_000_000, 0_u64..100_000_000, 0_u8..3, 1_u8..8, any::<bool>(), act()).prop_map(
+            |(id, wall, boot, boot_id, source, silent, act)| Entry {
+                silent,
                 id: AttemptId(id),
                 now: Now { wall: WallTime(wall), boot, boot_id: [boot_id; 8] },
                 source: [source; 17],
@@ -270,18 +293,18 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), HEADER)) {
-            let mut header: [u8; HEADER] = bytes.try_into().unwrap();
-            header[..8].copy_from_slice(&HEADER_MAGIC);
-            header[8..16].copy_from_slice(&ENROLLMENT.0);
-            seal(&mut header);
-            let _ = decode_header(&header, ENROLLMENT);
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), CHECKPOINT)) {
+            let mut bytes: [u8; CHECKPOINT] = bytes.try_into().unwrap();
+            bytes[..8].copy_from_slice(&CHECKPOINT_MAGIC);
+            bytes[8..16].copy_from_slice(&ENROLLMENT.0);
+            seal(&mut bytes);
+            let _ = decode_checkpoint(&bytes, ENROLLMENT);
         }
     }
 
-    /// Every list as long as it may get: the header has room for all of it.
+    /// Every list as long as it may get: the checkpoint has room for all of it.
     #[test]
-    fn a_full_header_reads_back() {
+    fn a_full_checkpoint_reads_back() {
         let hit = |n: u8| Hit { device: DeviceId([n; 4]), step: Step(u64::MAX) };
         let state = State {
             boot_id: [1; 8],
@@ -292,12 +315,14 @@ pub(crate) mod tests {
             floors: (0..8).map(hit).collect(),
             spent: (0..32).map(|n| Selector([n; 4])).collect(),
             failures: Failures { count: 11, last: WallTime(12), sources: (0..4).map(|n| ([n; 17], 3)).collect() },
+            failed_in_a_row: 17,
             strikes: 13,
             locked_at: Some(14),
             last_login: Some(LastLogin { time: WallTime(15), source: [2; 17], service: [16; 16] }),
         };
-        let bytes = encode_header(&state, ENROLLMENT);
-        assert_eq!(decode_header(&bytes, ENROLLMENT), Some(state));
-        assert_eq!(decode_header(&bytes, EnrollmentId([0; 8])), None);
+        let checkpoint = Checkpoint { base: u64::MAX, state };
+        let bytes = encode_checkpoint(&checkpoint, ENROLLMENT);
+        assert_eq!(decode_checkpoint(&bytes, ENROLLMENT), Some(checkpoint));
+        assert_eq!(decode_checkpoint(&bytes, EnrollmentId([0; 8])), None);
     }
 }

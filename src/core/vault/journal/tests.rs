@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const LIMITS: Limits = Limits { mode: Mode::StepUp, disable_after: None };
 const NOW: Now = Now { wall: WallTime(1_700_000_000_000), boot: 1000, boot_id: [1; 8] };
@@ -15,7 +15,7 @@ const WRONG: Act = Act::Attempt { hit: None };
 
 fn entry(id: u64, act: Act) -> Entry {
     let id = AttemptId(id.to_le_bytes());
-    Entry { id, now: NOW, source: [1; 17], service: [0; 16], tag: [0; 8], act }
+    Entry { id, now: NOW, source: [1; 17], service: [0; 16], tag: [0; 8], silent: false, act }
 }
 
 fn right(id: u64, step: u64) -> Entry {
@@ -32,18 +32,21 @@ impl Desk {
     fn new(entries: &[Entry]) -> Self {
         let dir = private_folder();
         let folder = Folder::open(dir.path(), Privacy::Secret).unwrap().unwrap();
-        folder.replace(NAME, &Journal::fresh(ENROLLMENT, &State::default(), entries), RESERVE).unwrap();
+        folder.replace(NAME, &Journal::fresh(ENROLLMENT, entries), RESERVE).unwrap();
         Self { dir, folder }
     }
 
-    fn open(&self) -> Journal<'_> {
+    fn open(&self) -> Journal {
         Journal::open(&self.folder, ENROLLMENT).unwrap()
     }
 
     fn append(&self, entry: &Entry) -> Ruling {
         let journal = self.open();
-        journal.append(entry).unwrap();
-        journal.read().unwrap().rule_on(entry.id, entry.tag, &LIMITS).unwrap().1
+        let end = journal.append(entry).unwrap();
+        let history = journal.read_to(end).unwrap();
+        let (state, ruling) = history.rule_on(entry.id, entry.tag, &LIMITS).unwrap();
+        journal.checkpoint(&history, entry.id, state, entry.tag != [0; 8]).unwrap();
+        ruling
     }
 
     fn path(&self) -> PathBuf {
@@ -59,22 +62,32 @@ impl Desk {
     }
 }
 
+/// What a whole file reads as.
+fn read(bytes: &[u8]) -> Result<History, String> {
+    let start = latest_checkpoint(bytes, 0, ENROLLMENT).ok_or("no checkpoint")?;
+    parse(bytes, 0, start, ENROLLMENT)
+}
+
+fn entries(history: &History) -> Vec<Entry> {
+    history.entries.iter().map(|(_, entry)| *entry).collect()
+}
+
 fn acts(bytes: &[u8]) -> Result<Vec<Act>, String> {
-    parse(bytes, ENROLLMENT).map(|history| history.entries.iter().map(|entry| entry.act).collect())
+    read(bytes).map(|history| entries(&history).iter().map(|entry| entry.act).collect())
 }
 
 fn three() -> Vec<u8> {
-    Journal::fresh(ENROLLMENT, &State::default(), &[right(1, 10), entry(2, WRONG), right(3, 11)])
+    Journal::fresh(ENROLLMENT, &[right(1, 10), entry(2, WRONG), right(3, 11)])
 }
 
 #[test]
 fn what_is_appended_is_read_back_in_order() {
     let desk = Desk::new(&[]);
-    let entries = [right(1, 10), entry(2, WRONG), right(3, 10)];
-    assert!(matches!(desk.append(&entries[0]), Ruling::Accepted(_)));
-    assert_eq!(desk.append(&entries[1]), Ruling::Wrong);
-    assert_eq!(desk.append(&entries[2]), Ruling::Replayed(Step(10)));
-    assert_eq!(desk.open().read().unwrap().entries, entries);
+    let all = [right(1, 10), entry(2, WRONG), right(3, 10)];
+    assert!(matches!(desk.append(&all[0]), Ruling::Accepted(_)));
+    assert_eq!(desk.append(&all[1]), Ruling::Wrong);
+    assert_eq!(desk.append(&all[2]), Ruling::Replayed(Step(10)));
+    assert_eq!(entries(&desk.open().read().unwrap()), all);
 }
 
 #[test]
@@ -83,39 +96,53 @@ fn appending_keeps_within_what_was_set_aside_and_sets_more_aside_in_time() {
     let desk = Desk::new(&[]);
     let set_aside = || desk.path().metadata().unwrap().blocks() * 512;
     assert!(set_aside() >= RESERVE);
-    let records = (RESERVE as usize - HEADER) / RECORD;
-    let most: Vec<_> = (0..records as u64).map(|id| entry(id, WRONG)).collect();
-    let desk = Desk::new(&most);
-    let full = desk.path().metadata().unwrap();
-    assert_eq!(full.len(), RESERVE);
-    for id in 0..20 {
-        desk.append(&entry(10_000 + id, WRONG));
+    for id in 0..2000 {
+        desk.append(&entry(id, WRONG));
         let now = desk.path().metadata().unwrap();
-        assert!(now.blocks() * 512 >= full.len() + RESERVE, "space is set aside beyond the end");
+        assert!(now.blocks() * 512 >= now.len() + RESERVE / 2, "{id}: space is set aside beyond the end");
     }
-    assert_eq!(desk.open().read().unwrap().records(), records + 20);
 }
 
 #[test]
 fn a_record_cut_off_anywhere_counts_as_one_attempt_and_never_as_damage() {
     let whole = three();
     for kept in 1..RECORD {
-        let cut = [&whole[..HEADER + RECORD + kept], &whole[HEADER + 2 * RECORD..]].concat();
-        let first = parse(&whole, ENROLLMENT).unwrap().entries[0].act;
-        let last = parse(&whole, ENROLLMENT).unwrap().entries[2].act;
+        let cut = [&whole[..CHECKPOINT + RECORD + kept], &whole[CHECKPOINT + 2 * RECORD..]].concat();
+        let [first, _, last] = acts(&whole).unwrap()[..] else { panic!() };
         assert_eq!(acts(&cut), Ok(vec![first, Act::Torn, last]), "{kept} bytes in the middle");
-        assert_eq!(acts(&whole[..HEADER + RECORD + kept]), Ok(vec![first, Act::Torn]), "{kept} bytes at the end");
+        assert_eq!(acts(&whole[..CHECKPOINT + RECORD + kept]), Ok(vec![first, Act::Torn]), "{kept} bytes at the end");
     }
 }
 
 #[test]
-fn zeros_that_a_crash_left_count_as_attempts() {
+fn a_checkpoint_cut_off_anywhere_is_passed_over() {
+    let whole = three();
+    let second = record::encode_checkpoint(&Checkpoint { base: 1152, state: State::default() }, ENROLLMENT);
+    for kept in 1..CHECKPOINT {
+        let (before, after) = whole.split_at(CHECKPOINT + RECORD);
+        let cut = [before, &second[..kept], after].concat();
+        assert_eq!(acts(&cut), acts(&whole), "{kept} bytes in the middle");
+        assert_eq!(acts(&[&whole, &second[..kept]].concat()), acts(&whole), "{kept} bytes at the end");
+    }
+}
+
+#[test]
+fn any_number_of_records_cut_off_in_a_row_is_no_damage() {
+    let whole = three();
+    let piece = &whole[CHECKPOINT..CHECKPOINT + 100];
+    let torn = [&whole, piece, piece, piece].concat();
+    assert_eq!(acts(&torn).unwrap()[3..], [Act::Torn; 3]);
+}
+
+/// They are what is left of bytes that were given back to the disk; to take them for attempts would forget what was used.
+#[test]
+fn zeros_where_records_should_be_are_damage() {
     let whole = three();
     for zeros in 1..3 * RECORD {
-        let gap = [&whole[..HEADER], &vec![0; zeros], &whole[HEADER..]].concat();
-        let acts = acts(&gap).unwrap();
-        assert_eq!(acts.iter().filter(|act| **act == Act::Torn).count(), zeros.div_ceil(RECORD));
-        assert_eq!(acts.len(), zeros.div_ceil(RECORD) + 3);
+        for at in [CHECKPOINT, CHECKPOINT + RECORD, whole.len()] {
+            let gap = [&whole[..at], &vec![0; zeros], &whole[at..]].concat();
+            assert!(read(&gap).is_err(), "{zeros} at {at}");
+        }
     }
 }
 
@@ -124,7 +151,7 @@ fn one_flipped_bit_anywhere_is_damage() {
     let mut bytes = three();
     for bit in 0..bytes.len() * 8 {
         bytes[bit / 8] ^= 1 << (bit % 8);
-        assert!(parse(&bytes, ENROLLMENT).is_err(), "bit {bit}");
+        assert!(read(&bytes).is_err(), "bit {bit}");
         bytes[bit / 8] ^= 1 << (bit % 8);
     }
 }
@@ -135,11 +162,11 @@ fn a_journal_cut_to_any_length_says_less_and_nothing_else() {
     let full = acts(&whole).unwrap();
     for length in 0..whole.len() {
         match acts(&whole[..length]) {
-            Err(_) => assert!(length < HEADER, "{length}"),
+            Err(_) => assert!(length < CHECKPOINT, "{length}"),
             Ok(acts) => {
-                let records = (length - HEADER) / RECORD;
+                let records = (length - CHECKPOINT) / RECORD;
                 let mut expected = full[..records].to_vec();
-                expected.extend((!(length - HEADER).is_multiple_of(RECORD)).then_some(Act::Torn));
+                expected.extend((!(length - CHECKPOINT).is_multiple_of(RECORD)).then_some(Act::Torn));
                 assert_eq!(acts, expected, "{length}");
             }
         }
@@ -150,7 +177,7 @@ fn a_journal_cut_to_any_length_says_less_and_nothing_else() {
 fn the_journal_of_another_enrollment_is_refused_and_so_is_a_record_of_one() {
     let other = EnrollmentId([9; 8]);
     let desk = Desk::new(&[]);
-    desk.overwrite(&Journal::fresh(other, &State::default(), &[]));
+    desk.overwrite(&Journal::fresh(other, &[]));
     assert!(desk.open().read().is_err_and(|trouble| trouble.what.contains("another enrollment")));
     let alien = record::encode(&right(1, 10), other).unwrap();
     desk.overwrite(&[three(), alien.to_vec()].concat());
@@ -167,10 +194,10 @@ fn an_old_copy_put_back_accepts_no_wrong_code() {
 }
 
 #[test]
-fn a_journal_that_is_missing_or_too_large_is_trouble() {
+fn a_journal_that_is_missing_is_trouble_and_one_without_a_checkpoint_is_given_up_in_time() {
     let desk = Desk::new(&[]);
-    std::fs::OpenOptions::new().write(true).open(desk.path()).unwrap().set_len(MOST as u64 + 1).unwrap();
-    assert!(desk.open().read().is_err_and(|trouble| trouble.what.contains("larger")));
+    std::fs::OpenOptions::new().write(true).open(desk.path()).unwrap().set_len(1 << 40).unwrap();
+    assert!(desk.open().read().is_err_and(|trouble| trouble.what.contains("no checkpoint")));
     std::fs::remove_file(desk.path()).unwrap();
     let missing = Journal::open(&desk.folder, ENROLLMENT).map(drop).unwrap_err();
     assert_eq!((missing.path.as_path(), missing.what.contains("enroll")), (desk.path().as_path(), true));
@@ -198,123 +225,105 @@ fn one_step_typed_everywhere_at_once_is_accepted_once() {
 }
 
 #[test]
-fn compaction_under_many_appenders_loses_no_record() {
+fn checkpoints_of_many_appenders_lose_no_record_and_come_in_time() {
     const APPENDERS: u64 = 6;
-    const EACH: u64 = 40;
+    const EACH: u64 = 200;
     let desk = Desk::new(&[]);
-    let (compacted, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let longest = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    if desk.open().compact(&LIMITS, false).unwrap() {
-                        compacted.fetch_add(1, Ordering::Relaxed);
-                    }
+        for thread in 0..APPENDERS {
+            let (desk, longest) = (&desk, &longest);
+            scope.spawn(move || {
+                for n in 0..EACH {
+                    // A recovery code that is none adds one to the failures, which nothing here resets.
+                    let entry = entry(thread * EACH + n, Act::Recovery { spent: None });
+                    assert_eq!(desk.append(&entry), Ruling::Wrong);
+                    longest.fetch_max(desk.open().read().unwrap().records(), Ordering::Relaxed);
                 }
             });
         }
-        let appenders: Vec<_> = (0..APPENDERS)
-            .map(|thread| {
-                let desk = &desk;
-                scope.spawn(move || {
-                    for n in 0..EACH {
-                        // A recovery code that is none adds one to the failures, which nothing here resets.
-                        let entry = entry(thread * EACH + n, Act::Recovery { spent: None });
-                        assert_eq!(desk.append(&entry), Ruling::Wrong);
-                    }
-                })
-            })
-            .collect();
-        let ended: Vec<_> = appenders.into_iter().map(|appender| appender.join()).collect();
-        done.store(true, Ordering::Relaxed);
-        ended.into_iter().for_each(|end| end.unwrap());
     });
     let (state, _) = desk.open().read().unwrap().fold(&LIMITS);
     assert_eq!(u64::from(state.failures.count), APPENDERS * EACH);
-    assert!(compacted.into_inner() > 0, "nothing was compacted, so nothing was tested");
-    let left: Vec<_> = desk.dir.path().read_dir().unwrap().map(|item| item.unwrap().file_name()).collect();
-    assert_eq!(left, [NAME]);
+    assert!(longest.into_inner() <= LONG + 3 * APPENDERS as usize);
+    assert!(desk.bytes().len() > HEADROOM, "there were checkpoints");
 }
 
+/// Bytes of the records above without any checkpoint but the first.
+const HEADROOM: usize = CHECKPOINT + 1200 * RECORD;
+
 #[test]
-fn a_journal_that_was_replaced_between_opening_and_locking_it_is_let_go() {
+fn a_late_checkpoint_of_a_frozen_process_changes_nothing() {
     let desk = Desk::new(&[]);
-    let open = || desk.folder.file(NAME, OFlags::RDWR | OFlags::APPEND, Privacy::Secret).unwrap().unwrap().0;
-    let (old, path) = (open(), desk.path());
-    assert!(desk.open().compact(&LIMITS, false).unwrap());
-    assert!(!hold(&desk.folder, &old, &path).unwrap());
-    assert!(hold(&desk.folder, &open(), &path).unwrap());
+    let frozen = desk.open();
+    for id in 0..=LONG as u64 {
+        frozen.append(&entry(id, WRONG)).unwrap();
+    }
+    let history = frozen.read().unwrap();
+    let id = AttemptId((LONG as u64).to_le_bytes());
+    let (state, _) = history.rule_on(id, [0; 8], &LIMITS).unwrap();
+    (0..3 * LONG as u64).for_each(|n| drop(desk.append(&right(1000 + n, n))));
+    let (before, base) = (desk.open().read().unwrap().fold(&LIMITS).0, desk.open().read().unwrap().start.base);
+    frozen.checkpoint(&history, id, state, false).unwrap();
+    let after = desk.open().read().unwrap();
+    assert_eq!((after.fold(&LIMITS).0, after.start.base), (before, base));
 }
 
 #[test]
-fn compaction_beside_a_login_under_way_does_nothing() {
-    let desk = Desk::new(&[right(1, 10)]);
-    let before = desk.bytes();
-    let login = desk.open();
-    assert!(!desk.open().compact(&LIMITS, false).unwrap());
-    assert_eq!(desk.bytes(), before);
-    drop(login);
-    assert!(desk.open().compact(&LIMITS, false).unwrap());
-    assert_eq!(desk.bytes().len(), HEADER);
-    assert_eq!(desk.append(&right(2, 10)), Ruling::Replayed(Step(10)));
-}
-
-#[test]
-fn compaction_of_a_journal_that_was_replaced_meanwhile_does_nothing() {
-    let desk = Desk::new(&[right(1, 10)]);
-    let late = desk.open();
-    desk.overwrite(&three());
-    assert!(!late.compact(&LIMITS, false).unwrap());
-    assert_eq!(desk.bytes(), three());
-}
-
-#[test]
-fn a_damaged_journal_is_not_compacted() {
+fn dead_bytes_are_given_back_and_nothing_that_counts_is() {
+    use std::os::unix::fs::MetadataExt;
     let desk = Desk::new(&[]);
-    let mut bytes = three();
-    bytes[HEADER + 40] ^= 1;
-    desk.overwrite(&bytes);
-    assert!(desk.open().compact(&LIMITS, false).is_err());
-    assert_eq!(desk.bytes(), bytes);
+    (0..2000).for_each(|n| drop(desk.append(&right(n, n))));
+    let (before, blocks) = (desk.open().read().unwrap(), desk.path().metadata().unwrap().blocks());
+    let base = desk.open().release().unwrap();
+    assert_eq!(base, before.start.base);
+    assert!(desk.path().metadata().unwrap().blocks() * 512 + base < blocks * 512 + 2 * 4096);
+    assert_eq!(desk.open().read().unwrap(), before);
+    assert_eq!(desk.append(&right(9999, 1999)), Ruling::Replayed(Step(1999)));
 }
 
+/// A login that is frozen after its append reads on when others have appended, checkpoints too.
 #[test]
-fn decoys_keep_their_latest_records() {
-    let entries: Vec<_> = (0..DECOY_KEEPS as u64 + 50).map(|id| entry(id, WRONG)).collect();
-    let desk = Desk::new(&entries);
-    assert!(desk.open().compact(&LIMITS, true).unwrap());
-    assert_eq!(desk.open().read().unwrap().entries, entries[50..]);
-}
-
-#[test]
-fn a_frozen_login_keeps_nobody_waiting() {
+fn an_own_record_is_ruled_on_whatever_came_after_it() {
     let desk = Desk::new(&[]);
-    let _frozen = desk.open();
-    let started = Instant::now();
-    assert_eq!(desk.append(&entry(1, WRONG)), Ruling::Wrong);
-    assert!(started.elapsed() < PATIENCE / 2);
-}
-
-#[test]
-fn a_compaction_is_waited_for_and_one_that_never_ends_is_trouble_after_a_second() {
-    let hold = |desk: &Desk| {
-        let file = std::fs::File::open(desk.path()).unwrap();
-        flock(&file, FlockOperation::LockExclusive).unwrap();
-        file
+    (0..100).for_each(|n| drop(desk.append(&right(n, n))));
+    let frozen = desk.open();
+    let end = frozen.append(&right(5000, 99)).unwrap();
+    (100..1000).for_each(|n| drop(desk.append(&right(n, n))));
+    let rule = || {
+        Ok::<_, Trouble>(frozen.read_to(end)?.rule_on(AttemptId(5000_u64.to_le_bytes()), [0; 8], &LIMITS).unwrap().1)
     };
+    assert_eq!(rule(), Ok(Ruling::Replayed(Step(99))));
+    desk.open().release().unwrap();
+    assert!(rule().is_err(), "what it needs was given back");
+}
+
+/// The reader was frozen before it read, and much had come and gone.
+#[test]
+fn a_reader_under_whom_bytes_were_given_back_refuses_or_reads_again_and_never_forgets() {
     let desk = Desk::new(&[]);
-    let held = hold(&desk);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            std::thread::sleep(Duration::from_millis(50));
-            drop(held);
-        });
-        assert_eq!(desk.append(&entry(1, WRONG)), Ruling::Wrong);
-    });
-    let _held = hold(&desk);
-    let started = Instant::now();
-    assert!(Journal::open(&desk.folder, ENROLLMENT).is_err());
-    assert!((PATIENCE..2 * PATIENCE).contains(&started.elapsed()));
+    (0..200).for_each(|n| drop(desk.append(&right(n, n))));
+    let bytes = desk.bytes();
+    for dead in (CHECKPOINT..=bytes.len()).step_by(64) {
+        let mut read_late = bytes.clone();
+        read_late[..dead].fill(0);
+        if let Ok(history) = read(&read_late) {
+            assert_eq!(history.fold(&LIMITS).0, read(&bytes).unwrap().fold(&LIMITS).0, "{dead}");
+        }
+    }
+}
+
+#[test]
+fn decoys_remember_their_latest_records() {
+    let desk = Desk::new(&[]);
+    let decoy = |id: u64| Entry { tag: [7; 8], ..entry(id, WRONG) };
+    let last = 1000;
+    (0..=last).for_each(|id| drop(desk.append(&decoy(id))));
+    let history = desk.open().read().unwrap();
+    let kept = entries(&history);
+    assert!((DECOY_KEEPS..=DECOY_KEEPS + LONG).contains(&kept.len()), "{}", kept.len());
+    assert_eq!(kept.last(), Some(&decoy(last)));
+    assert_eq!(history.start.state, State::default());
 }
 
 /// The limit holds for a whole process, so this test runs itself in one of its own.
@@ -326,7 +335,7 @@ fn a_process_that_may_not_write_large_files_leaves_no_cut_off_record() {
     if let Some(dir) = std::env::var_os(DIR) {
         let folder = Folder::open(Path::new(&dir), Privacy::Secret).unwrap().unwrap();
         let journal = Journal::open(&folder, ENROLLMENT).unwrap();
-        for limit in (0..2000).step_by(50).map(|more| HEADER as u64 + more) {
+        for limit in (0..2000).step_by(50).map(|more| CHECKPOINT as u64 + more) {
             let limit = rustix::process::Rlimit { current: Some(limit), maximum: None };
             rustix::process::setrlimit(Resource::Fsize, limit).unwrap();
             assert!(journal.append(&entry(1, WRONG)).is_err());
@@ -364,10 +373,10 @@ fn a_file_written_to_under_the_reader_is_read_as_far_as_it_went() {
     let journal = desk.open();
     let file = std::fs::OpenOptions::new().write(true).open(desk.path()).unwrap();
     let record = record::encode(&entry(2, WRONG), ENROLLMENT).unwrap();
-    file.write_at(&record[..70], (HEADER + RECORD) as u64).unwrap();
-    assert_eq!(journal.read().unwrap().entries.last().unwrap().act, Act::Torn);
-    file.write_at(&record[70..], (HEADER + RECORD + 70) as u64).unwrap();
-    assert_eq!(journal.read().unwrap().entries.last().unwrap().act, WRONG);
+    file.write_at(&record[..70], (CHECKPOINT + RECORD) as u64).unwrap();
+    assert_eq!(entries(&journal.read().unwrap()).last().unwrap().act, Act::Torn);
+    file.write_at(&record[70..], (CHECKPOINT + RECORD + 70) as u64).unwrap();
+    assert_eq!(entries(&journal.read().unwrap()).last().unwrap().act, WRONG);
 }
 
 fn any_limits() -> impl Strategy<Value = Limits> {
@@ -378,17 +387,20 @@ fn any_limits() -> impl Strategy<Value = Limits> {
 
 proptest! {
     #[test]
-    fn a_compacted_journal_adds_up_to_the_same_and_rules_the_same(
+    fn a_checkpoint_adds_up_to_the_same_and_rules_the_same(
         entries in proptest::collection::vec(any_entry(), 0..60),
         at in 0_usize..60,
         limits in any_limits(),
     ) {
-        let (before, after) = entries.split_at(at.min(entries.len()));
-        let fold = |bytes: &[u8]| parse(bytes, ENROLLMENT).unwrap().fold(&limits);
-        let (whole, rulings) = fold(&Journal::fresh(ENROLLMENT, &State::default(), &entries));
-        let (halfway, _) = fold(&Journal::fresh(ENROLLMENT, &State::default(), before));
-        let (compacted, later) = fold(&Journal::fresh(ENROLLMENT, &halfway, after));
-        prop_assert_eq!(compacted, whole);
+        let before = &entries[..at.min(entries.len())];
+        let fold = |bytes: &[u8]| read(bytes).unwrap().fold(&limits);
+        let (whole, rulings) = fold(&Journal::fresh(ENROLLMENT, &entries));
+        let (state, _) = fold(&Journal::fresh(ENROLLMENT, before));
+        let base = (CHECKPOINT + before.len() * RECORD) as u64;
+        let checkpoint = record::encode_checkpoint(&Checkpoint { base, state }, ENROLLMENT);
+        let file = [Journal::fresh(ENROLLMENT, &entries), checkpoint.to_vec()].concat();
+        let (shortened, later) = fold(&file);
+        prop_assert_eq!(shortened, whole);
         prop_assert_eq!(later.as_slice(), rulings.get(before.len()..).unwrap());
     }
 
@@ -401,7 +413,7 @@ proptest! {
         let tagged = |(n, (entry, tag)): (usize, (Entry, u8))| Entry { id: id(n), tag: [tag; 8], ..entry };
         let all: Vec<_> = entries.into_iter().enumerate().map(tagged).collect();
         let alone = |tag| all.iter().filter(|entry| entry.tag == tag).copied().collect::<Vec<_>>();
-        let read = |entries: &[Entry]| parse(&Journal::fresh(ENROLLMENT, &State::default(), entries), ENROLLMENT).unwrap();
+        let read = |entries: &[Entry]| read(&Journal::fresh(ENROLLMENT, entries)).unwrap();
         let last = all.last().unwrap();
         let ruled = |history: History| history.rule_on(last.id, last.tag, &limits).unwrap();
         prop_assert_eq!(ruled(read(&all)), ruled(read(&alone(last.tag))));
@@ -409,7 +421,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600), zeros in 0_usize..400) {
-        let _ = parse(&bytes, ENROLLMENT);
-        let _ = parse(&[three(), vec![0; zeros], bytes].concat(), ENROLLMENT);
+        let _ = read(&bytes);
+        let _ = read(&[three(), vec![0; zeros], bytes].concat());
     }
 }
