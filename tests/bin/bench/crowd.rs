@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
-use qrtotp_core::budget::State;
 use qrtotp_core::otp::code::Generator;
 use qrtotp_core::otp::recovery::{RecoveryHash, Selector};
 use qrtotp_core::otp::{Secret, Shape};
@@ -101,7 +100,7 @@ impl Crowd {
         private_folder(&folder);
         private(&folder.join("credentials.toml"), credentials.to_text().as_bytes());
         let journal = folder.join("journal");
-        private(&journal, &Journal::fresh(credentials.enrollment, &State::default(), &[]));
+        private(&journal, &Journal::fresh(credentials.enrollment, &[]));
         if user < PLAYERS {
             let file = fs::OpenOptions::new().write(true).open(&journal).unwrap();
             rustix::fs::fallocate(
