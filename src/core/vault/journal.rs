@@ -65,7 +65,7 @@ impl Journal {
 
     /// The bytes of a journal that begins with these records.
     pub fn fresh(enrollment: EnrollmentId, entries: &[Entry]) -> Vec<u8> {
-        let first = Checkpoint { base: CHECKPOINT as u64, state: State::default() };
+        let first = Checkpoint { base: 0, state: State::default() };
         let mut bytes = record::encode_checkpoint(&first, enrollment).to_vec();
         let records = entries.iter().filter_map(|entry| record::encode(entry, enrollment));
         records.for_each(|record| bytes.extend_from_slice(&record));
@@ -107,6 +107,9 @@ impl Journal {
     /// [`Trouble`] where the journal is damaged, or the disk refuses.
     pub fn release(&self) -> Result<u64, Trouble> {
         let base = self.read()?.start.base;
+        if base == 0 {
+            return Ok(0);
+        }
         match fallocate(&self.fd, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, base) {
             Ok(()) => Ok(base),
             Err(Errno::OPNOTSUPP) => Ok(0),

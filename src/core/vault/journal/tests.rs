@@ -282,6 +282,14 @@ fn dead_bytes_are_given_back_and_nothing_that_counts_is() {
     assert_eq!(desk.append(&right(9999, 1999)), Ruling::Replayed(Step(1999)));
 }
 
+#[test]
+fn a_short_journal_has_no_dead_bytes() {
+    let desk = Desk::new(&[right(1, 10)]);
+    let before = desk.open().read().unwrap();
+    assert_eq!(desk.open().release(), Ok(0));
+    assert_eq!(desk.open().read().unwrap(), before);
+}
+
 /// A login that is frozen after its append reads on when others have appended, checkpoints too.
 #[test]
 fn an_own_record_is_ruled_on_whatever_came_after_it() {
