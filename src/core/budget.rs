@@ -72,6 +72,11 @@ pub enum Act {
         /// Which device and step.
         hit: Option<Hit>,
     },
+    /// The first of two codes that a rule asks for was typed.
+    First {
+        /// Which device and step.
+        hit: Option<Hit>,
+    },
     /// The second of two codes was typed.
     Second {
         /// Which device and step.
@@ -95,6 +100,14 @@ pub enum Act {
 }
 
 impl Act {
+    /// The same where a rule asks for two codes.
+    pub fn first_of_two(self) -> Self {
+        match self {
+            Self::Attempt { hit } => Self::First { hit },
+            other => other,
+        }
+    }
+
     /// Whether a recovery code was typed.
     pub fn is_recovery(&self) -> bool {
         matches!(self, Self::Recovery { .. })
@@ -125,7 +138,7 @@ pub struct Entry {
 pub enum Ruling {
     /// Right, fresh, and within the budget. Holds what is to be told of failures before.
     Accepted(Failures),
-    /// The budget is empty: two codes are asked. Holds the first code's hit if it was fresh.
+    /// The budget is empty, or a rule wants it: two codes are asked. Holds the first code's hit if it was fresh.
     SecondNeeded(Option<Hit>),
     /// No device shows the code, the second code does not follow, or the recovery code is none.
     Wrong,
@@ -296,6 +309,7 @@ impl State {
         self.pass_time(&entry.now);
         match entry.act {
             Act::Attempt { hit } => self.attempt(entry, hit, limits),
+            Act::First { hit } => self.first(entry, hit, limits),
             Act::Second { hit, follows } => self.second(entry, hit.filter(|_| follows), limits),
             Act::Recovery { spent } => self.recovery(entry, spent),
             Act::Claim(hit) => {
@@ -386,6 +400,15 @@ impl State {
             (None, Some(floor)) => self.refuse(entry, limits, Ruling::Replayed(floor)),
             (None, None) => self.refuse(entry, limits, Ruling::Wrong),
         }
+    }
+
+    /// Not judged alone, and so not charged.
+    fn first(&mut self, entry: &Entry, hit: Option<Hit>, limits: &Limits) -> Ruling {
+        let fresh = hit.filter(|hit| self.floor(hit.device).is_none_or(|floor| hit.step > floor));
+        if let Some(hit) = fresh {
+            self.claim(hit);
+        }
+        self.refusal(entry, limits).unwrap_or(Ruling::SecondNeeded(fresh))
     }
 
     fn second(&mut self, entry: &Entry, hit: Option<Hit>, limits: &Limits) -> Ruling {

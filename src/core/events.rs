@@ -137,6 +137,8 @@ pub struct Event {
     pub uid: Option<Uid>,
     /// Where from.
     pub source: Source,
+    /// Which rule of the policy decided, counted from 1; absent for the implicit last one.
+    pub rule: Option<usize>,
     /// How it ended.
     pub outcome: Outcome,
     /// Why: a word of the table in `verdict`, or what an administrator gave.
@@ -168,6 +170,7 @@ impl Event {
             user: None,
             uid: None,
             source,
+            rule: None,
             outcome: cause.answer().into(),
             reason: Printable::new(cause.reason().as_bytes()),
             factor: None,
@@ -219,6 +222,9 @@ impl Event {
         if let Some(offset) = self.offset {
             push_field(&mut line, "offset", &offset.to_string());
         }
+        if let Some(rule) = self.rule {
+            push_field(&mut line, "rule", &rule.to_string());
+        }
         if let Some(left) = self.budget_left {
             push_field(&mut line, "budget", &left.to_string());
         }
@@ -245,6 +251,7 @@ impl Event {
             rhost: some(&self.scene.rhost),
             tty: some(&self.scene.tty),
             ruser: some(&self.scene.ruser),
+            rule: self.rule,
             result: self.outcome,
             reason: &self.reason,
             factor: self.factor,
@@ -300,6 +307,8 @@ struct Line<'a> {
     tty: Option<&'a Printable>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ruser: Option<&'a Printable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<usize>,
     result: Outcome,
     reason: &'a Printable,
     #[serde(skip_serializing_if = "Option::is_none")]

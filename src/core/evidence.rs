@@ -82,6 +82,14 @@ impl Evidence {
         }
     }
 
+    /// The same where codes of devices do not count.
+    pub fn without_codes(self) -> Self {
+        match self {
+            Self::Recovery(_) | Self::NoRecovery => self,
+            Self::Code { .. } | Self::Near(_) | Self::NoCode => Self::NoCode,
+        }
+    }
+
     /// What the journal is to say. `first` is set for the second of two codes, to what the first one hit.
     pub fn act(&self, first: Option<Option<Hit>>) -> Act {
         match (self, first) {

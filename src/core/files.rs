@@ -205,6 +205,19 @@ fn file(
     Err(Trouble::new(path, "is replaced again and again"))
 }
 
+/// Reads a file of the system that packages bring, over links and under several names: root's, and written by nobody else.
+///
+/// # Errors
+/// [`Trouble`]; `Ok(None)` where nothing is there.
+pub fn read_public(path: &Path, most: usize) -> Result<Option<Zeroizing<Vec<u8>>>, Trouble> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let Some(fd) = opened(fs::openat(CWD, path, flags, Mode::empty()), path)? else { return Ok(None) };
+    let mut stat = look(&fd, path)?;
+    stat.st_nlink = 1;
+    check(&stat, path, FileType::RegularFile, Privacy::ReadableByAll)?;
+    read_all(&fd, path, most).map(Some)
+}
+
 /// Reads a whole file of at most `most` bytes; the buffer is wiped on drop.
 ///
 /// # Errors

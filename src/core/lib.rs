@@ -16,12 +16,14 @@
 //! | [`events`] | one event -> one syslog line and one JSON line | nothing: pure |
 //! | [`verdict`] | every cause, and the table to PAM codes and reasons | nothing: pure |
 //! | [`ports`] | what a login needs from the world, as traits | nothing |
+//! | [`calendar`] | days -> dates and back | nothing: pure |
 //! | [`words`] | the small types that every room speaks | nothing: pure |
 #![forbid(unsafe_code)]
 // Tests may reckon plainly: an overflow there fails the test.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 pub mod budget;
+pub mod calendar;
 pub mod enroll;
 pub mod events;
 pub mod evidence;

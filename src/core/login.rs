@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! who is it, and from where?        identify
+//! what does policy ask for?         consult      nothing, and the story ends here
 //! ask for a code                    ask          the same question for everybody
 //! can the answer be one?            read         what cannot be one costs nothing
 //! too many answers from there?      heed_flood
@@ -19,10 +20,10 @@ use crate::evidence::Evidence;
 use crate::files::Trouble;
 use crate::flood;
 use crate::otp::Typed;
-use crate::policy::{Policy, Window};
+use crate::policy::{Action, Decision, Facts, Policy, Window, Zone};
 use crate::ports::{Answer, Clock, Conversation, Directory, Events, Prompt, Random};
 use crate::subject::Subject;
-use crate::vault::{History, Journal, Vault};
+use crate::vault::{Credentials, History, Journal, Vault};
 use crate::verdict::{Cause, PamAnswer};
 use crate::words::{Account, AttemptId, Now, Source, Uid, UserName, WallTime};
 
@@ -72,6 +73,7 @@ struct Login<'a> {
     policy: &'a Policy,
     world: &'a World<'a>,
     account: Option<Account>,
+    decision: Decision,
     /// Whether all that was typed so far is sshd's stand-in; `None` before the first answer.
     is_junk: Option<bool>,
     started: u64,
@@ -104,6 +106,7 @@ impl<'a> Login<'a> {
             policy,
             world,
             account: None,
+            decision: Decision::LAST,
             is_junk: None,
             started: world.clock.ticks(),
             event,
@@ -114,6 +117,12 @@ impl<'a> Login<'a> {
 
     fn decide(&mut self, talk: &mut dyn Conversation) -> Result<Cause, Cause> {
         self.identify()?;
+        self.consult();
+        match self.decision.action {
+            Action::Allow if !self.is_revoked() => return Ok(Cause::Exempt),
+            Action::Skip if !self.is_revoked() => return Ok(Cause::Skipped),
+            _ => {}
+        }
         let first = self.ask(talk, &self.policy.prompts.text)?;
         self.heed_flood(&first)?;
         let vault = Vault::open(&self.policy.state_dir).map_err(|trouble| self.broken(&trouble))?;
@@ -136,6 +145,37 @@ impl<'a> Login<'a> {
         self.event.user = self.account.as_ref().map(|account| account.name.clone());
         self.event.uid = self.account.as_ref().map(|account| account.uid);
         Ok(())
+    }
+
+    /// What policy asks for. The event says which rule that was, and what could not be known.
+    fn consult(&mut self) {
+        let now = self.world.clock.now();
+        let time = now.and_then(|now| self.policy.trusted(now.wall));
+        let groups = || self.account.as_ref().map_or(Ok(Vec::new()), |account| self.world.directory.groups(account));
+        let explanation = self.policy.decide(&Facts {
+            user: self.account.as_ref().map(|account| &account.name),
+            groups: &groups,
+            service: self.request.scene.service.as_str(),
+            source: self.event.source,
+            time,
+            offset: &Zone::offset_at,
+        });
+        let unknown: Vec<_> =
+            explanation.unknown().map(|(rule, what)| format!("rule {}: {what}", rule.saturating_add(1))).collect();
+        self.event.detail = (!unknown.is_empty()).then(|| Printable::new(unknown.join("; ").as_bytes()));
+        self.event.rule = explanation.decision.rule.map(|rule| rule.saturating_add(1));
+        self.decision = explanation.decision;
+    }
+
+    /// A revocation outlasts what rules leave open. Where state cannot be read, the rule holds: it says that no code is
+    /// needed, and so no state.
+    fn is_revoked(&self) -> bool {
+        let Some(account) = &self.account else { return false };
+        let credentials = Vault::open(&self.policy.state_dir).and_then(|vault| match vault.room(account.uid)? {
+            Some(room) => room.credentials().map(|(credentials, _)| Some(credentials)),
+            None => Ok(None),
+        });
+        matches!(credentials, Ok(Some(Credentials { revoked: Some(_), .. })))
     }
 
     fn ask(&mut self, talk: &mut dyn Conversation, text: &str) -> Result<Heard, Cause> {
@@ -170,9 +210,10 @@ impl<'a> Login<'a> {
 
     /// Judges one answer by the keys as they are now. `first` is set for the second of two codes: what the first one hit.
     fn judge(&mut self, vault: &Vault, heard: &Heard, first: Option<Option<Hit>>) -> Result<Judged, Cause> {
-        let window = self.policy.window;
+        let window = Window { past: self.decision.past.unwrap_or(self.policy.window.past), ..self.policy.window };
         let subject = self.subject(vault)?;
-        let evidence = Evidence::of(&heard.typed, &subject.credentials, window, heard.now);
+        let seen = Evidence::of(&heard.typed, &subject.credentials, window, heard.now);
+        let evidence = if self.decision.action == Action::RecoveryOnly { seen.without_codes() } else { seen };
         let entry = self.entry(heard, &subject, &evidence, first)?;
         let journal = subject.room.journal(&subject.credentials).map_err(|trouble| self.broken(&trouble))?;
         let history =
@@ -192,6 +233,9 @@ impl<'a> Login<'a> {
             (Ruling::Locked, _) => Judged::Final(Cause::Locked),
             (_, Some(refusal)) => Judged::Final(refusal),
             (ruling, None) => {
+                if self.decision.action == Action::RecoveryOnly && !entry.act.is_recovery() {
+                    return Ok(Judged::Final(Cause::RecoveryOnly));
+                }
                 let is_behind = is_clock_behind(&subject, &state, window, heard.now);
                 Judged::Final(refused(&ruling, &evidence, &subject, window, is_behind))
             }
@@ -200,7 +244,11 @@ impl<'a> Login<'a> {
 
     fn subject(&mut self, vault: &Vault) -> Result<Subject, Cause> {
         let account = self.account.as_ref().filter(|_| self.is_junk != Some(true));
-        Subject::of(vault, account, &self.request.user).map_err(|nobody| {
+        let found = match self.decision.action {
+            Action::Deny => Subject::decoy(vault, &self.request.user, Cause::Denied),
+            _ => Subject::of(vault, account, &self.request.user),
+        };
+        found.map_err(|nobody| {
             self.broken(&nobody.trouble);
             nobody.cause
         })
@@ -218,6 +266,7 @@ impl<'a> Login<'a> {
         let mut service = [0; 16];
         service.iter_mut().zip(self.request.scene.service.as_str().bytes()).for_each(|(to, from)| *to = from);
         let act = evidence.act(first);
+        let act = if self.decision.two_codes { act.first_of_two() } else { act };
         let (id, now, source) = (AttemptId(id), heard.now, self.event.source.key());
         Ok(Entry { id, now, source, service, tag: subject.tag, silent: self.request.silent, act })
     }

@@ -86,6 +86,12 @@ pub trait Directory {
     /// # Errors
     /// [`LookupFailed`] where the name service itself failed.
     fn find(&self, name: &UserName) -> Result<Option<Account>, LookupFailed>;
+
+    /// The names of the groups that an account is in, its own first.
+    ///
+    /// # Errors
+    /// [`LookupFailed`] where the name service failed, for any of them.
+    fn groups(&self, account: &Account) -> Result<Vec<String>, LookupFailed>;
 }
 
 /// Takes events: one syslog line and one JSON line each. A log that cannot be written never changes an answer.

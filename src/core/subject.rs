@@ -73,7 +73,11 @@ impl Subject {
         self.origin.map_or(Ok(true), |(uid, version)| vault.is_current(uid, version))
     }
 
-    fn decoy(vault: &Vault, name: &[u8], cause: Cause) -> Result<Self, Nobody> {
+    /// A decoy, which refuses with this cause whatever is typed.
+    ///
+    /// # Errors
+    /// [`Nobody`] where it cannot be used.
+    pub fn decoy(vault: &Vault, name: &[u8], cause: Cause) -> Result<Self, Nobody> {
         let missing = || Trouble::new(&vault.path().join(".decoy"), "is incomplete; run: qrtotp init");
         let number = Sha256::digest(name).first().copied().unwrap_or(0).checked_rem(DECOY_COUNT).unwrap_or(0);
         let room = vault.decoy(number)?.ok_or_else(|| Nobody { cause, trouble: missing() })?;

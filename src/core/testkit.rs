@@ -105,6 +105,7 @@ type Hook<'a> = Box<dyn FnOnce() + 'a>;
 pub struct Fakes<'a> {
     pub now: Cell<Option<Now>>,
     pub users: RefCell<Result<Vec<Account>, LookupFailed>>,
+    pub groups_fail: Cell<bool>,
     pub random_fails: Cell<bool>,
     pub log: RefCell<Vec<Event>>,
     /// Runs when random numbers are asked for the second time: after the credentials were read, before the record.
@@ -119,6 +120,7 @@ impl Default for Fakes<'_> {
         Self {
             now: Cell::new(Some(Now { wall: WallTime(1_700_000_010_000), boot: 3_600_000, boot_id: [1; 8] })),
             users: RefCell::new(Ok(vec![user("alice", ALICE), user("bob", Uid(1001))])),
+            groups_fail: Cell::new(false),
             random_fails: Cell::new(false),
             log: RefCell::default(),
             between: RefCell::default(),
@@ -158,6 +160,14 @@ impl Directory for Fakes<'_> {
     fn find(&self, name: &UserName) -> Result<Option<Account>, LookupFailed> {
         let users = self.users.borrow().clone()?;
         Ok(users.into_iter().find(|account| account.name.as_str().eq_ignore_ascii_case(name.as_str())))
+    }
+
+    /// Everybody is in a group of his own name, and in `staff`.
+    fn groups(&self, account: &Account) -> Result<Vec<String>, LookupFailed> {
+        if self.groups_fail.get() {
+            return Err(LookupFailed);
+        }
+        Ok(vec![account.name.to_string(), "staff".to_owned()])
     }
 }
 

@@ -30,6 +30,14 @@ pub enum Cause {
     TwoCodes,
     /// A recovery code, used for the first time, recorded.
     Recovery,
+    /// A rule allows without a code.
+    Exempt,
+    /// A rule leaves the decision to the other modules.
+    Skipped,
+    /// A rule denies.
+    Denied,
+    /// A rule accepts recovery codes only, and this was none.
+    RecoveryOnly,
     /// What was typed cannot be a code or a recovery code.
     Malformed,
     /// The account password was typed (or sent by sshd's password method) in place of a code.
@@ -84,10 +92,14 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 32] = [
         Self::Code,
         Self::TwoCodes,
         Self::Recovery,
+        Self::Exempt,
+        Self::Skipped,
+        Self::Denied,
+        Self::RecoveryOnly,
         Self::Malformed,
         Self::Password,
         Self::Wrong,
@@ -121,6 +133,10 @@ impl Cause {
             Self::Code => (PamAnswer::Success, "code"),
             Self::TwoCodes => (PamAnswer::Success, "two_codes"),
             Self::Recovery => (PamAnswer::Success, "recovery"),
+            Self::Exempt => (PamAnswer::Success, "exempt"),
+            Self::Skipped => (PamAnswer::Ignore, "skipped"),
+            Self::Denied => (PamAnswer::AuthErr, "denied"),
+            Self::RecoveryOnly => (PamAnswer::AuthErr, "recovery_only"),
             Self::Malformed => (PamAnswer::AuthErr, "malformed"),
             Self::Password => (PamAnswer::AuthErr, "password_as_code"),
             Self::Wrong => (PamAnswer::AuthErr, "wrong"),
@@ -166,11 +182,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn only_an_accepted_factor_is_success_and_nothing_is_ignored() {
-        let accepted = [Cause::Code, Cause::TwoCodes, Cause::Recovery];
+    fn only_an_accepted_factor_or_an_exemption_is_success_and_only_a_rule_is_ignored() {
+        let accepted = [Cause::Code, Cause::TwoCodes, Cause::Recovery, Cause::Exempt];
         for cause in Cause::ALL {
             assert_eq!(cause.answer() == PamAnswer::Success, accepted.contains(&cause), "{cause:?}");
-            assert_ne!(cause.answer(), PamAnswer::Ignore, "{cause:?}");
+            assert_eq!(cause.answer() == PamAnswer::Ignore, cause == Cause::Skipped, "{cause:?}");
         }
     }
 

@@ -7,6 +7,8 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::calendar::{DAY, date_of};
+
 /// A name that may be looked up as a user: 1 to 256 bytes of UTF-8 without control characters, `/`, or a dot alone.
 ///
 /// It is never used as a path; state lives under the numeric [`Uid`].
@@ -91,33 +93,25 @@ impl WallTime {
     }
 }
 
-impl fmt::Display for WallTime {
-    /// RFC 3339 in UTC with milliseconds, as `2026-11-24T09:30:00.000Z`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let days = i64::try_from(self.0 / 86_400_000).unwrap_or(i64::MAX);
-        let (year, month, day) = civil_from_days(days);
-        let ms = self.0 % 86_400_000;
-        let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1000)
+impl std::str::FromStr for WallTime {
+    type Err = ();
+
+    /// Reads `2026-11-24T09:30:00Z`, with or without a fraction of the second, and with any offset.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let moment: toml_datetime::Datetime = text.parse().map_err(|_| ())?;
+        crate::calendar::moment(&moment).ok_or(())
     }
 }
 
-/// Days since 1970-01-01 to a date of the Gregorian calendar, counted in eras of 400 years from 1 March.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let shifted = days.saturating_add(719_468);
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let leap_days = (day_of_era / 1460).saturating_sub(day_of_era / 36_524).saturating_add(day_of_era / 146_096);
-    let year_of_era = day_of_era.saturating_sub(leap_days) / 365;
-    let before_year = year_of_era.saturating_mul(365).saturating_add(year_of_era / 4).saturating_sub(year_of_era / 100);
-    let day_of_year = day_of_era.saturating_sub(before_year);
-    let month_from_march = day_of_year.saturating_mul(5).saturating_add(2) / 153;
-    let month_start = month_from_march.saturating_mul(153).saturating_add(2) / 5;
-    let day = day_of_year.saturating_sub(month_start).saturating_add(1);
-    let month =
-        if month_from_march < 10 { month_from_march.saturating_add(3) } else { month_from_march.saturating_sub(9) };
-    let year = era.saturating_mul(400).saturating_add(year_of_era).saturating_add(i64::from(month <= 2));
-    (year, month, day)
+impl fmt::Display for WallTime {
+    /// RFC 3339 in UTC with milliseconds, as `2026-11-24T09:30:00.000Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let days = i64::try_from(self.0 / DAY).unwrap_or(i64::MAX);
+        let (year, month, day) = date_of(days);
+        let ms = self.0 % DAY;
+        let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1000)
+    }
 }
 
 /// One reading of the clocks, taken once an answer and passed down.

@@ -1,11 +1,13 @@
-//! Users, from the name service.
+//! Users and groups, from the name service.
+
+use std::ffi::CString;
 
 use nix::errno::Errno;
-use nix::unistd::User;
+use nix::unistd::{Gid, Group, User, getgrouplist};
 use qrtotp_core::ports::{Directory, LookupFailed};
 use qrtotp_core::words::{Account, Uid, UserName};
 
-/// getpwnam_r(3).
+/// getpwnam_r(3), getgrouplist(3), getgrgid_r(3).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Users;
 
@@ -16,6 +18,22 @@ impl Directory for Users {
             Err(error) if means_absent(error) => Ok(None),
             Err(_) => Err(LookupFailed),
         }
+    }
+
+    fn groups(&self, account: &Account) -> Result<Vec<String>, LookupFailed> {
+        let user = User::from_name(account.name.as_str()).map_err(|_| LookupFailed)?.ok_or(LookupFailed)?;
+        let name = CString::new(account.name.as_str()).map_err(|_| LookupFailed)?;
+        let ids = getgrouplist(&name, user.gid).map_err(|_| LookupFailed)?;
+        ids.into_iter().filter_map(|gid| group_name(gid).transpose()).collect()
+    }
+}
+
+/// The group of that id. One without a name is no error: no rule can name it.
+fn group_name(gid: Gid) -> Result<Option<String>, LookupFailed> {
+    match Group::from_gid(gid) {
+        Ok(group) => Ok(group.map(|group| group.name)),
+        Err(error) if means_absent(error) => Ok(None),
+        Err(_) => Err(LookupFailed),
     }
 }
 
@@ -47,6 +65,18 @@ mod tests {
     fn root_is_found_under_user_id_0() {
         let name = UserName::parse(b"root").unwrap();
         assert_eq!(Users.find(&name), Ok(Some(Account { name, uid: Uid(0) })));
+    }
+
+    #[test]
+    fn root_is_in_the_group_root() {
+        let account = Account { name: UserName::parse(b"root").unwrap(), uid: Uid(0) };
+        assert!(Users.groups(&account).unwrap().contains(&"root".to_owned()));
+    }
+
+    #[test]
+    fn groups_of_nobody_are_a_failure_and_not_an_empty_list() {
+        let account = Account { name: UserName::parse(b"no-such-user-qrtotp").unwrap(), uid: Uid(4242) };
+        assert_eq!(Users.groups(&account), Err(LookupFailed));
     }
 
     #[test]

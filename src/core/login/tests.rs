@@ -717,3 +717,101 @@ fn the_device_of_a_replayed_code_is_named() {
     let seen = home.login("alice", &[&code]);
     assert_eq!(event(&seen).device.as_ref().map(|(id, _)| *id), Some(PHONE));
 }
+
+const OPEN: &str = "[[rule]]\nusers = [\"alice\", \"bob\", \"revoked\"]\naction = ";
+
+#[test]
+fn a_rule_that_skips_is_ignored_and_one_that_allows_is_success_and_nobody_is_asked() {
+    for (action, cause) in [("skip", Skipped), ("allow", Exempt)] {
+        let home = home_of_many(&format!("{OPEN}\"{action}\""));
+        for user in ["alice", "bob"] {
+            let seen = home.login(user, &[]);
+            assert_eq!((seen.cause, seen.asked.len(), event(&seen).rule), (cause, 0, Some(1)), "{user}");
+        }
+        assert_eq!(home.cause("mallory", WRONG_CODE), UnknownUser);
+    }
+}
+
+#[test]
+fn a_revocation_outlasts_rules_that_leave_open() {
+    for action in ["skip", "allow"] {
+        let home = home_of_many(&format!("{OPEN}\"{action}\""));
+        assert_eq!(home.cause("revoked", WRONG_CODE), Revoked, "{action}");
+    }
+}
+
+#[test]
+fn a_rule_that_denies_asks_as_always_and_refuses_the_right_code_without_spending_it() {
+    let home = Home::with_policy("[[rule]]\nservices = [\"sshd\"]\naction = \"deny\"");
+    let (code, before) = (home.code(), home.journal());
+    let seen = home.login("alice", &[code.as_str()]);
+    assert_eq!((seen.cause, seen.asked), (Denied, Home::new().login("alice", &[WRONG_CODE]).asked));
+    assert_eq!(home.journal(), before);
+    let mut elsewhere = home.request("alice");
+    elsewhere.scene.service = Printable::new(b"sudo");
+    assert_eq!(home.answer(&elsewhere, vec![says(code)]).cause, Code);
+}
+
+#[test]
+fn a_rule_for_recovery_codes_only_refuses_the_right_code_without_spending_it() {
+    let home = Home::with_policy("[[rule]]\nservices = [\"sshd\"]\naction = \"recovery-only\"");
+    let code = home.code();
+    assert_eq!(home.cause("alice", &code), RecoveryOnly);
+    assert_eq!(home.cause("alice", RECOVERY[0]), Recovery);
+    let mut elsewhere = home.request("alice");
+    elsewhere.scene.service = Printable::new(b"sudo");
+    assert_eq!(home.answer(&elsewhere, vec![says(code)]).cause, Code);
+}
+
+#[test]
+fn a_rule_for_two_codes_asks_for_both_and_takes_nothing_less() {
+    let home = || Home::with_policy("[[rule]]\naction = \"require\"\ncodes = 2");
+    let (first, second) = (home().code_of(PHONE_KEY, -1), home().code());
+    assert_eq!(home().login("alice", &[&first, &second]).cause, TwoCodes);
+    for wrong in [[&first, &first], [&second, &first], [&second, &second], [&WRONG_CODE.to_owned(), &second]] {
+        let home = home();
+        assert_ne!(home.login("alice", &[wrong[0], wrong[1]]).cause.answer(), PamAnswer::Success, "{wrong:?}");
+    }
+    let spent = home();
+    for _ in 0..20 {
+        assert_eq!(spent.login("alice", &[WRONG_CODE, WRONG_CODE]).cause, SecondCode);
+    }
+    assert_eq!(event(&spent.login("alice", &[WRONG_CODE, WRONG_CODE])).budget_left, Some(5), "nothing is charged");
+}
+
+#[test]
+fn a_rule_may_narrow_the_window() {
+    let home = Home::with_policy("[[rule]]\naction = \"require\"\npast = 0");
+    assert_eq!(home.cause("alice", &home.code_of(PHONE_KEY, -1)), Late);
+    assert_eq!(home.cause("alice", &home.code()), Code);
+}
+
+#[test]
+fn what_a_rule_cannot_know_stands_in_the_event() {
+    let home = Home::with_policy("[[rule]]\nfrom = [\"192.0.2.0/24\"]\naction = \"allow\"");
+    assert_eq!(home.login("alice", &[]).cause, Exempt);
+    let mut request = home.request("alice");
+    request.rhost = Some(b"trusted.example".to_vec());
+    let seen = home.answer(&request, vec![says(home.code())]);
+    let detail = event(&seen).detail.as_ref().map(|detail| detail.as_str().to_owned());
+    assert_eq!(
+        (seen.cause, detail.as_deref()),
+        (Code, Some("rule 1: from: the source is a host name, not an address"))
+    );
+}
+
+#[test]
+fn a_clock_behind_the_policy_opens_nothing() {
+    let mut home = Home::with_policy("[[rule]]\nuntil = 2099-01-01\naction = \"allow\"");
+    assert_eq!(home.login("alice", &[]).cause, Exempt);
+    home.policy.written = Some(WallTime(1_700_000_010_001));
+    assert_eq!(home.cause("alice", &home.code()), Code);
+}
+
+#[test]
+fn a_name_service_that_fails_for_groups_opens_nothing() {
+    let home = Home::with_policy("[[rule]]\ngroups = [\"staff\"]\naction = \"allow\"");
+    assert_eq!(home.login("alice", &[]).cause, Exempt);
+    home.fakes.groups_fail.set(true);
+    assert_eq!(home.cause("alice", &home.code()), Code);
+}

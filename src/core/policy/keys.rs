@@ -227,6 +227,14 @@ pub fn default_file() -> String {
         }
         text.push_str(&format!("#{} = {}\n", key.name, literal(key.default)));
     }
+    text.push_str(
+        "\n# Rules: who needs a code, where and when. The first one that holds decides; after the last one everybody needs a code.\n\
+         # A condition that is left out always holds. What cannot be known (a group, an address, the time) never opens.\n\
+         # Try them: qrtotp policy check, qrtotp policy explain USER --service sshd, qrtotp policy simulate --service sshd\n#\n# [[rule]]\n",
+    );
+    for key in super::rules::KEYS {
+        text.push_str(&format!("# {:<30} # {}\n", format!("{} = {}", key.name, key.example), key.help));
+    }
     text
 }
 

@@ -2,17 +2,26 @@
 //!
 //! A missing file means the built-in defaults, which are the strictest: everybody needs a code.
 
+pub mod decide;
 pub mod keys;
 mod reader;
+pub mod rules;
+mod warnings;
+mod zone;
 
 use std::path::{Path, PathBuf};
 
+pub use decide::{Decision, Explanation, Facts, Holds};
 use reader::Values;
 pub use reader::{Mistake, nearest, place};
+pub use rules::{Action, Rule};
+pub use warnings::warnings;
+pub use zone::Zone;
 
 use crate::budget::{Limits, Mode};
 use crate::files::{self, Privacy};
 use crate::otp::otpauth::Name;
+use crate::words::WallTime;
 
 /// Where the policy lives if the module or the command is not told otherwise.
 pub const DEFAULT_FILE: &str = "/etc/qrtotp/config.toml";
@@ -58,6 +67,10 @@ pub struct Policy {
     pub flood_per_minute: Option<u32>,
     /// Who issues the codes; `None`: this host.
     pub issuer: Option<Name>,
+    /// Who needs a code, where and when, in order; after the last one everybody does.
+    pub rules: Vec<Rule>,
+    /// When the policy was last written; the clock cannot be right before that.
+    pub written: Option<WallTime>,
 }
 
 impl Policy {
@@ -68,13 +81,27 @@ impl Policy {
     /// mistakes there are.
     pub fn load(file: &Path) -> Result<Self, String> {
         let opened = files::open_path(file, Privacy::ReadableByAll).map_err(|trouble| trouble.to_string())?;
-        let Some((fd, _)) = opened else { return Self::parse("").map_err(|mistakes| all(file, &mistakes)) };
+        let Some((fd, stat)) = opened else { return Self::parse("").map_err(|mistakes| all(file, &mistakes)) };
         let bytes = files::read_all(&fd, file, MOST).map_err(|trouble| trouble.to_string())?;
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let line = bytes.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count().saturating_add(1);
             format!("{}: line {line}: is not UTF-8", file.display())
         })?;
-        Self::parse(text).map_err(|mistakes| all(file, &mistakes))
+        let policy = Self::parse(text).map_err(|mistakes| all(file, &mistakes))?;
+        Ok(Self {
+            written: u64::try_from(stat.st_mtime).ok().map(|seconds| WallTime(seconds.saturating_mul(1000))),
+            ..policy
+        })
+    }
+
+    /// What is asked of somebody, and why.
+    pub fn decide(&self, facts: &Facts<'_>) -> Explanation {
+        decide::decide(&self.rules, facts)
+    }
+
+    /// The time, if it can be right: a clock that stands before the day on which the policy was written went back.
+    pub fn trusted(&self, wall: WallTime) -> Option<WallTime> {
+        Some(wall).filter(|wall| self.written.is_none_or(|written| *wall >= written))
     }
 
     /// Reads a policy's text.
@@ -102,6 +129,8 @@ impl Policy {
             },
             flood_per_minute: some(values.number(&keys::FLOOD_PER_MINUTE)),
             issuer: issuer(text, &values)?,
+            rules: values.rules,
+            written: None,
         })
     }
 }
@@ -197,6 +226,52 @@ mod tests {
             Policy::parse("[limits]\nmode = \"lock\"\nattempts = 3\nseconds = 0x10\ndisable_after = 100").unwrap();
         let mode = Mode::Lock { attempts: 3, seconds: 16 };
         assert_eq!(policy.limits, Limits { mode, disable_after: Some(100) });
+    }
+
+    #[test]
+    fn every_mistake_in_a_rule_is_named_with_its_place() {
+        let text = "[[rule]]\nuser = [\"a\"]\nusers = [\"b/c\", 1]\nfrom = [\"10.0.0.0/33\"]\nhours = \"8-18\"\n\
+                    days = [\"someday\"]\nzone = \"../x\"\nuntil = \"soon\"\naction = \"skp\"\n[[rule]]\naction = \"deny\"\ncodes = 3\n\
+                    past = 1\n[[rule]]\nusers = [\"a\"]\n";
+        assert_eq!(
+            mistakes(text),
+            [
+                "line 2, column 1: unknown key \"user\" in [[rule]]; did you mean \"users\"?",
+                "line 3, column 10: users must hold names in quotes",
+                "line 3, column 17: users must hold names in quotes",
+                "line 4, column 9: from must hold an address, a network, or \"local\"",
+                "line 5, column 9: hours must be hours like \"08:00-18:00\"",
+                "line 6, column 9: days must hold a day like \"mon\", or days like \"mon-fri\"",
+                "line 7, column 8: zone must be a time zone like \"Europe/Berlin\", \"+02:00\", \"UTC\" or \"local\"",
+                "line 8, column 9: until must be a date like 2027-03-31, or a time like 2027-03-31T18:00:00Z",
+                "line 9, column 10: action must be one of \"allow\", \"skip\", \"require\", \"recovery-only\", \"deny\"; did you mean \"skip\"?",
+                "line 12, column 9: codes must be 1 or 2",
+                "line 12, column 9: codes goes with action = \"require\" only",
+                "line 13, column 8: past goes with action = \"require\" only",
+                "line 14, column 1: the rule has no action; it takes one of \"allow\", \"skip\", \"require\", \"recovery-only\", \"deny\"",
+            ]
+        );
+        assert_eq!(mistakes("rule = 1"), ["line 1, column 1: rules are written as [[rule]]"]);
+        assert_eq!(mistakes("[rul]"), ["line 1, column 2: unknown section \"rul\"; did you mean \"rule\"?"]);
+    }
+
+    #[test]
+    fn what_is_probably_not_meant_is_warned_of() {
+        let text = "[[rule]]\nusers = []\naction = \"deny\"\n[[rule]]\nusers = [\"a\"]\naction = \"allow\"\n[[rule]]\nuntil = 2020-01-01\n\
+                    action = \"skip\"\n[[rule]]\nusers = [\"a\"]\naction = \"deny\"\n[[rule]]\naction = \"require\"\n[[rule]]\naction = \"skip\"\n";
+        let found = warnings(&Policy::parse(text).unwrap().rules, WallTime(1_795_435_200_000));
+        let lines: Vec<_> =
+            found.iter().map(|warning| (warning.line, warning.what.split(':').next().unwrap())).collect();
+        assert_eq!(
+            lines,
+            [
+                (1, "this rule never holds"),
+                (4, "this rule lets people in without a code for good; give it an end with until"),
+                (7, "this rule has ended"),
+                (10, "this rule is never reached"),
+                (15, "this rule is never reached"),
+            ]
+        );
     }
 
     proptest! {

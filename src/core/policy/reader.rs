@@ -6,9 +6,10 @@ use std::ops::Range;
 use std::path::Path;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::keys::{ALL, Key, Kind, Value};
+use super::rules::{self, Rule};
 
 /// One mistake in a policy.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,8 +36,33 @@ pub fn place(text: &str, byte: usize) -> (usize, usize) {
     (line, column)
 }
 
-/// Every key with its value: the file's, or the default.
-pub struct Values(BTreeMap<(&'static str, &'static str), Value>);
+/// What a text is read with: every mistake is noted, with its place.
+pub struct Notes<'a> {
+    text: &'a str,
+    mistakes: Vec<Mistake>,
+}
+
+impl Notes<'_> {
+    /// Notes a mistake.
+    pub fn note(&mut self, span: Range<usize>, what: String) {
+        let (line, column) = place(self.text, span.start);
+        self.mistakes.push(Mistake { line, column, what });
+    }
+
+    /// The line of a byte.
+    pub fn line(&self, byte: usize) -> usize {
+        place(self.text, byte).0
+    }
+}
+
+type Map = BTreeMap<(&'static str, &'static str), Value>;
+
+/// Every key with its value, the file's or the default; and the rules, in their order.
+pub struct Values {
+    keys: Map,
+    /// `[[rule]]`.
+    pub rules: Vec<Rule>,
+}
 
 impl Values {
     /// Reads a file's text.
@@ -44,23 +70,25 @@ impl Values {
     /// # Errors
     /// Every mistake in it.
     pub fn read(text: &str) -> Result<Self, Vec<Mistake>> {
-        let mut reader = Reader { text, mistakes: Vec::new() };
-        let defaults = ALL.iter().map(|key| ((key.section, key.name), key.default.value()));
-        let mut values: BTreeMap<_, _> = defaults.collect();
+        let mut notes = Notes { text, mistakes: Vec::new() };
+        let mut values = Self {
+            keys: ALL.iter().map(|key| ((key.section, key.name), key.default.value())).collect(),
+            rules: Vec::new(),
+        };
         if text.starts_with('\u{feff}') {
-            reader.note(0..0, "the file begins with a byte order mark; save it without".to_owned());
+            notes.note(0..0, "the file begins with a byte order mark; save it without".to_owned());
         }
         match DeTable::parse(text) {
-            Ok(document) => reader.sections(document.get_ref(), &mut values),
-            Err(error) => reader.note(error.span().unwrap_or(0..0), error.message().to_owned()),
+            Ok(document) => values.sections(document.get_ref(), &mut notes),
+            Err(error) => notes.note(error.span().unwrap_or(0..0), error.message().to_owned()),
         }
-        reader.mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
-        if reader.mistakes.is_empty() { Ok(Self(values)) } else { Err(reader.mistakes) }
+        notes.mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+        if notes.mistakes.is_empty() { Ok(values) } else { Err(notes.mistakes) }
     }
 
     /// The text of a key that takes text.
     pub fn text(&self, key: &Key) -> String {
-        match self.0.get(&(key.section, key.name)) {
+        match self.keys.get(&(key.section, key.name)) {
             Some(Value::Text(text)) => text.clone(),
             _ => String::new(),
         }
@@ -68,7 +96,7 @@ impl Values {
 
     /// The number of a key that takes a number, which its range keeps small.
     pub fn number(&self, key: &Key) -> u32 {
-        match self.0.get(&(key.section, key.name)) {
+        match self.keys.get(&(key.section, key.name)) {
             Some(Value::Number(number)) => u32::try_from(*number).unwrap_or(0),
             _ => 0,
         }
@@ -76,59 +104,61 @@ impl Values {
 
     /// The switch of a key that takes one.
     pub fn switch(&self, key: &Key) -> bool {
-        self.0.get(&(key.section, key.name)) == Some(&Value::Switch(true))
-    }
-}
-
-struct Reader<'a> {
-    text: &'a str,
-    mistakes: Vec<Mistake>,
-}
-
-impl Reader<'_> {
-    fn note(&mut self, span: Range<usize>, what: String) {
-        let (line, column) = place(self.text, span.start);
-        self.mistakes.push(Mistake { line, column, what });
+        self.keys.get(&(key.section, key.name)) == Some(&Value::Switch(true))
     }
 
-    fn sections(&mut self, document: &DeTable<'_>, values: &mut BTreeMap<(&'static str, &'static str), Value>) {
+    fn sections(&mut self, document: &DeTable<'_>, notes: &mut Notes<'_>) {
         for (name, content) in document {
             let known = ALL.iter().find(|key| key.section == name.get_ref().as_ref()).map(|key| key.section);
             match (known, content.get_ref()) {
-                (Some(section), DeValue::Table(table)) => self.keys(section, table, values),
-                (Some(section), _) => self.note(name.span(), format!("\"{section}\" is a section: write [{section}]")),
+                (None, DeValue::Array(items)) if name.get_ref() == RULE => self.rules(items, notes),
+                (None, _) if name.get_ref() == RULE => {
+                    notes.note(name.span(), "rules are written as [[rule]]".to_owned())
+                }
+                (Some(section), DeValue::Table(table)) => self.section(section, table, notes),
+                (Some(section), _) => notes.note(name.span(), format!("\"{section}\" is a section: write [{section}]")),
                 (None, value) => {
                     let what = if value.is_table() { "section" } else { "key outside any section" };
-                    let near = nearest(name.get_ref(), ALL.iter().map(|key| key.section));
-                    self.note(name.span(), format!("unknown {what} \"{}\"{near}", name.get_ref()));
+                    let known = ALL.iter().map(|key| key.section).chain([RULE]);
+                    notes.note(
+                        name.span(),
+                        format!("unknown {what} \"{}\"{}", name.get_ref(), nearest(name.get_ref(), known)),
+                    );
                 }
             }
         }
     }
 
-    fn keys(
-        &mut self,
-        section: &'static str,
-        table: &DeTable<'_>,
-        values: &mut BTreeMap<(&'static str, &'static str), Value>,
-    ) {
+    fn rules(&mut self, items: &DeArray<'_>, notes: &mut Notes<'_>) {
+        for item in items.iter() {
+            match item.get_ref().as_table() {
+                Some(table) => self.rules.extend(rules::read(table, item.span(), notes)),
+                None => notes.note(item.span(), "rules are written as [[rule]]".to_owned()),
+            }
+        }
+    }
+
+    fn section(&mut self, section: &'static str, table: &DeTable<'_>, notes: &mut Notes<'_>) {
         for (name, value) in table {
             let of_section = || ALL.iter().filter(|key| key.section == section);
             match of_section().find(|key| key.name == name.get_ref().as_ref()) {
                 Some(key) => match check(key, value) {
                     Ok(value) => {
-                        values.insert((key.section, key.name), value);
+                        self.keys.insert((key.section, key.name), value);
                     }
-                    Err(what) => self.note(value.span(), format!("{section}.{} {what}", key.name)),
+                    Err(what) => notes.note(value.span(), format!("{section}.{} {what}", key.name)),
                 },
                 None => {
                     let near = nearest(name.get_ref(), of_section().map(|key| key.name));
-                    self.note(name.span(), format!("unknown key \"{}\" in [{section}]{near}", name.get_ref()));
+                    notes.note(name.span(), format!("unknown key \"{}\" in [{section}]{near}", name.get_ref()));
                 }
             }
         }
     }
 }
+
+/// The name of the rules.
+const RULE: &str = "rule";
 
 /// Checks a value against what its key takes.
 fn check(key: &Key, value: &Spanned<DeValue<'_>>) -> Result<Value, String> {

@@ -25,6 +25,7 @@ mod kind {
     pub const CLAIM: u8 = 4;
     pub const UNLOCK: u8 = 5;
     pub const LOWER: u8 = 6;
+    pub const FIRST: u8 = 7;
 }
 
 mod flag {
@@ -40,6 +41,7 @@ mod flag {
 pub fn encode(entry: &Entry, enrollment: EnrollmentId) -> Option<[u8; RECORD]> {
     let (kind, hit, selector, follows) = match entry.act {
         Act::Attempt { hit } => (kind::ATTEMPT, hit, None, false),
+        Act::First { hit } => (kind::FIRST, hit, None, false),
         Act::Second { hit, follows } => (kind::SECOND, hit, None, follows),
         Act::Recovery { spent } => (kind::RECOVERY, None, spent, false),
         Act::Claim(hit) => (kind::CLAIM, Some(hit), None, false),
@@ -83,6 +85,7 @@ pub fn decode(bytes: &[u8; RECORD], enrollment: EnrollmentId) -> Option<Entry> {
     let hit = (flags & flag::HIT != 0).then_some(Hit { device: DeviceId(subject), step });
     let act = match kind {
         kind::ATTEMPT => Act::Attempt { hit },
+        kind::FIRST => Act::First { hit },
         kind::SECOND => Act::Second { hit, follows: flags & flag::FOLLOWS != 0 },
         kind::RECOVERY => Act::Recovery { spent: hit.map(|_| Selector(subject)) },
         kind::CLAIM => Act::Claim(hit?),
@@ -258,6 +261,7 @@ pub(crate) mod tests {
             2 => (proptest::option::of(hit()), any::<bool>()).prop_map(|(hit, follows)| Act::Second { hit, follows }),
             1 => proptest::option::of(selector()).prop_map(|spent| Act::Recovery { spent }),
             1 => hit().prop_map(Act::Claim),
+            1 => proptest::option::of(hit()).prop_map(|hit| Act::First { hit }),
             1 => Just(Act::Unlock),
             1 => hit().prop_map(Act::Lower),
         ]

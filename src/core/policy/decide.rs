@@ -1,0 +1,215 @@
+//! (who, service, where from, when) -> what is asked, and why. The login and `qrtotp policy explain` run this same code.
+//!
+//! The first rule that holds decides; after the last one stands an implicit one that requires a code. What cannot be known
+//! never opens: a rule of which it cannot be known whether it holds is decided both ways, and the stricter way counts.
+
+use super::rules::{Action, Rule, Times, Until};
+use super::zone::Zone;
+use crate::calendar::DAY;
+use crate::ports::LookupFailed;
+use crate::words::{Source, UserName, WallTime};
+
+/// What is known of a login before anything is asked.
+pub struct Facts<'a> {
+    /// The user; `None` where there is no such user, who is in no list and no group.
+    pub user: Option<&'a UserName>,
+    /// The names of the user's groups; called only where a rule needs them.
+    pub groups: &'a dyn Fn() -> Result<Vec<String>, LookupFailed>,
+    /// The PAM service.
+    pub service: &'a str,
+    /// Where from.
+    pub source: Source,
+    /// When; `None` where the clock cannot be trusted.
+    pub time: Option<WallTime>,
+    /// Seconds east of UTC of a zone at a time; `None` where that is not known.
+    pub offset: &'a dyn Fn(&Zone, WallTime) -> Option<i32>,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// What happens.
+    pub action: Action,
+    /// Whether two consecutive codes are asked.
+    pub two_codes: bool,
+    /// `[totp] past` for this login, if a rule says so.
+    pub past: Option<u32>,
+    /// Which rule decided, counted from 0; `None`: the implicit last one.
+    pub rule: Option<usize>,
+}
+
+impl Decision {
+    /// The implicit last rule.
+    pub const LAST: Self = Self { action: Action::Require, two_codes: false, past: None, rule: None };
+
+    fn of(number: usize, rule: &Rule) -> Self {
+        Self { action: rule.action, two_codes: rule.two_codes, past: rule.past, rule: Some(number) }
+    }
+
+    fn strictness(&self) -> (Action, bool) {
+        (self.action, self.two_codes)
+    }
+}
+
+/// Whether a rule holds, and if not, why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Holds {
+    /// Every condition does.
+    Yes,
+    /// One does not; says which, and why.
+    No(String),
+    /// None is known not to, but this is not known.
+    Unknown(String),
+}
+
+/// How a decision came about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Explanation {
+    /// The decision.
+    pub decision: Decision,
+    /// For each rule looked at, in order, whether it held.
+    pub rules: Vec<Holds>,
+}
+
+impl Explanation {
+    /// What was not known, for the event.
+    pub fn unknown(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.rules.iter().enumerate().filter_map(|(number, holds)| match holds {
+            Holds::Unknown(what) => Some((number, what.as_str())),
+            Holds::Yes | Holds::No(_) => None,
+        })
+    }
+}
+
+/// Decides by the rules, in their order.
+pub fn decide(rules: &[Rule], facts: &Facts<'_>) -> Explanation {
+    let mut looked_at = Vec::new();
+    let mut possible: Vec<Decision> = Vec::new();
+    for (number, rule) in rules.iter().enumerate() {
+        let holds = holds(rule, facts);
+        let decided = holds == Holds::Yes;
+        if !matches!(holds, Holds::No(_)) {
+            possible.push(Decision::of(number, rule));
+        }
+        looked_at.push(holds);
+        if decided {
+            return Explanation { decision: strictest(&possible), rules: looked_at };
+        }
+    }
+    possible.push(Decision::LAST);
+    Explanation { decision: strictest(&possible), rules: looked_at }
+}
+
+/// The strictest of what is possible; of equal ones the first.
+fn strictest(possible: &[Decision]) -> Decision {
+    let stricter = |best: Decision, next: &Decision| if next.strictness() > best.strictness() { *next } else { best };
+    match possible.split_first() {
+        Some((first, rest)) => rest.iter().fold(*first, stricter),
+        None => Decision::LAST,
+    }
+}
+
+/// A condition that surely does not hold settles the rule, whatever else is unknown.
+fn holds(rule: &Rule, facts: &Facts<'_>) -> Holds {
+    let conditions: [&dyn Fn() -> Holds; 5] = [
+        &|| listed("services", rule.services.as_deref(), &[facts.service]),
+        &|| listed("users", rule.users.as_deref(), facts.user.map(UserName::as_str).as_slice()),
+        &|| from(rule, facts),
+        &|| at_time(&rule.times, facts),
+        &|| in_group(rule, facts),
+    ];
+    let mut whole = Holds::Yes;
+    for condition in conditions {
+        match condition() {
+            Holds::Yes => {}
+            Holds::No(why) => return Holds::No(why),
+            Holds::Unknown(what) => whole = Holds::Unknown(what),
+        }
+    }
+    whole
+}
+
+fn listed(what: &str, list: Option<&[String]>, mine: &[&str]) -> Holds {
+    let Some(list) = list else { return Holds::Yes };
+    if list.iter().any(|item| mine.contains(&item.as_str())) {
+        return Holds::Yes;
+    }
+    let mine = if mine.is_empty() { "nobody".to_owned() } else { mine.join(", ") };
+    Holds::No(format!("{what} does not name {mine}"))
+}
+
+fn in_group(rule: &Rule, facts: &Facts<'_>) -> Holds {
+    if rule.groups.is_none() {
+        return Holds::Yes;
+    }
+    if facts.user.is_none() {
+        return Holds::No("groups: there is no such user".to_owned());
+    }
+    match (facts.groups)() {
+        Ok(groups) => {
+            let mine: Vec<_> = groups.iter().map(String::as_str).collect();
+            listed("groups", rule.groups.as_deref(), &mine)
+        }
+        Err(LookupFailed) => Holds::Unknown("groups: the name service failed".to_owned()),
+    }
+}
+
+fn from(rule: &Rule, facts: &Facts<'_>) -> Holds {
+    let Some(origins) = &rule.from else { return Holds::Yes };
+    let each: Vec<_> = origins.iter().map(|origin| origin.holds(&facts.source)).collect();
+    if each.contains(&Some(true)) {
+        return Holds::Yes;
+    }
+    if each.contains(&None) {
+        return Holds::Unknown("from: the source is a host name, not an address".to_owned());
+    }
+    Holds::No(format!("from does not hold {}", facts.source))
+}
+
+fn at_time(times: &Times, facts: &Facts<'_>) -> Holds {
+    if times.hours.is_none() && times.days.is_none() && times.until.is_none() {
+        return Holds::Yes;
+    }
+    let Some(time) = facts.time else { return Holds::Unknown("the clock went back".to_owned()) };
+    if let Some(Until::Moment(end)) = times.until
+        && time >= end
+    {
+        return Holds::No(format!("until {end} is over"));
+    }
+    let needs_zone = times.hours.is_some() || times.days.is_some() || matches!(times.until, Some(Until::Local(_)));
+    if !needs_zone {
+        return Holds::Yes;
+    }
+    match (facts.offset)(&times.zone, time) {
+        Some(offset) => at_local(times, time.0.saturating_add_signed(i64::from(offset).saturating_mul(1000))),
+        None => Holds::Unknown("the time zone is not known here".to_owned()),
+    }
+}
+
+/// `local` is milliseconds since 1970 as if the zone were UTC.
+fn at_local(times: &Times, local: u64) -> Holds {
+    if let Some(Until::Local(end)) = times.until
+        && local >= end
+    {
+        return Holds::No(format!("until {} is over", WallTime(end)));
+    }
+    let minute = u16::try_from(local % DAY / 60_000).unwrap_or(0);
+    let (within, began_yesterday) = match times.hours {
+        None => (true, false),
+        Some((from, to)) if from < to => ((from..to).contains(&minute), false),
+        Some((from, to)) => (minute >= from || minute < to, minute < to),
+    };
+    if !within {
+        return Holds::No("hours do not hold now".to_owned());
+    }
+    // 1970-01-01 was a Thursday; Monday is day 0.
+    let days = (local / DAY).saturating_add(3).saturating_sub(u64::from(began_yesterday));
+    let day = usize::try_from(days % 7).unwrap_or(0);
+    match times.days {
+        Some(week) if week.get(day) != Some(&true) => Holds::No("days do not hold today".to_owned()),
+        _ => Holds::Yes,
+    }
+}
+
+#[cfg(test)]
+mod tests;
