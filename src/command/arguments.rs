@@ -66,6 +66,9 @@ pub enum Command {
         #[arg(long)]
         reason: String,
     },
+    /// Check the policy, explain what it does to somebody, or simulate it for everybody.
+    #[command(subcommand)]
+    Policy(PolicyAct),
     /// Remove state of accounts that no longer exist, give dead parts of journals back to the disk, sweep up.
     Gc {
         /// Remove; without it, state that would be removed is only named.
@@ -125,6 +128,39 @@ pub enum Drawn {
     Ascii,
     /// No picture; the key as text is enough.
     None,
+}
+
+/// What to ask of the policy.
+#[derive(Subcommand, Debug)]
+pub enum PolicyAct {
+    /// Name every mistake of a policy file, and what is probably not meant.
+    Check {
+        /// Which [default: that of --config].
+        file: Option<PathBuf>,
+    },
+    /// Say which rule decides on a login, why the ones before do not, and what the login will come to.
+    Explain {
+        /// Whose login.
+        user: String,
+        /// Through which PAM service.
+        #[arg(long)]
+        service: String,
+        /// From which address [default: this machine].
+        #[arg(long, value_name = "ADDRESS")]
+        from: Option<String>,
+        /// At which time, as 2027-03-31T18:00:00Z [default: now].
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
+    },
+    /// Say for every account of this machine what a login will come to, and who would be locked out.
+    Simulate {
+        /// Through which PAM service.
+        #[arg(long)]
+        service: String,
+        /// From which address [default: this machine].
+        #[arg(long, value_name = "ADDRESS")]
+        from: Option<String>,
+    },
 }
 
 /// What to do with devices. A device is named by its label or its id.

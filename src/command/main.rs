@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, PolicyAct};
 use ending::Ending;
 
 fn main() -> ExitCode {
@@ -36,6 +36,11 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Ending> {
     desk::require_root()?;
+    if let Command::Policy(PolicyAct::Check { file }) = &arguments.command {
+        // The one act that a policy full of mistakes is made for.
+        let file = file.as_deref().unwrap_or(&arguments.config);
+        return acts::policy::check(file, &screen::Screen::new(arguments.json));
+    }
     let desk = desk::Desk::open(&arguments.config, arguments.json)?;
     match &arguments.command {
         Command::Init => acts::init::run(&desk),
@@ -47,6 +52,7 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::Unlock { user } => acts::unlock::run(&desk, user),
         Command::Device(act) => acts::device::run(&desk, act),
         Command::Revoke { user, reason } => acts::revoke::run(&desk, user, reason),
+        Command::Policy(act) => acts::policy::run(&desk, act),
         Command::Gc { yes } => acts::gc::run(&desk, *yes),
     }
 }

@@ -4,6 +4,7 @@ pub mod device;
 pub mod enroll;
 pub mod gc;
 pub mod init;
+pub mod policy;
 pub mod recovery;
 pub mod revoke;
 pub mod status;

@@ -11,18 +11,26 @@ use crate::ending::{Code, Ending};
 
 /// In what state an enrollment is, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Condition {
+pub enum Condition {
+    /// A code logs in.
     Enrolled,
+    /// Lock mode, for a while.
     Locked,
+    /// `disable_after` was reached.
     Disabled,
+    /// A tombstone.
     Revoked,
+    /// Of another name or user id.
     Stale,
+    /// Cannot be read.
     Damaged,
+    /// Nothing is there.
     NotEnrolled,
 }
 
 impl Condition {
-    fn word(self) -> &'static str {
+    /// The word in JSON.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Enrolled => "enrolled",
             Self::Locked => "locked",
@@ -57,6 +65,11 @@ pub fn run(desk: &Desk, user: Option<&str>) -> Result<(), Ending> {
         Condition::Damaged | Condition::Stale => Err(Ending::silent(Code::Untrusted)),
         _ => Ok(()),
     }
+}
+
+/// In what state the enrollment of an account is.
+pub fn condition_of(desk: &Desk, vault: &Vault, account: &Account) -> Result<Condition, Ending> {
+    Ok(examine(desk, vault, account)?.condition)
 }
 
 /// Lists everybody whom state is kept of.
