@@ -151,6 +151,21 @@ fn su_asks_for_the_password_and_the_code_of_the_user_to_become() {
 }
 
 #[test]
+fn su_asks_for_the_code_of_its_caller_where_policy_says_so() {
+    let sandbox = Sandbox::new();
+    sandbox.service("su", example("su"));
+    sandbox.policy("[identity]\nsu = \"invoker\"\n");
+    let [alice, bob] = ["alice", "bob"].map(|name| sandbox.enroll(name));
+
+    let (status, bobs) = su(&sandbox, &bob.phone.code());
+    assert!(!status.success(), "{bobs}");
+    let (status, hers) = su(&sandbox, &alice.phone.code());
+    assert!(status.success() && hers.contains("uid=2002(bob)"), "{hers}");
+    let event = sandbox.logins().pop().unwrap();
+    assert_eq!((&event["user"], &event["target"]), (&"alice".into(), &"bob".into()));
+}
+
+#[test]
 fn su_of_root_asks_nothing() {
     let sandbox = Sandbox::new();
     sandbox.service("su", example("su"));

@@ -135,6 +135,8 @@ pub struct Event {
     pub user: Option<UserName>,
     /// The user's id.
     pub uid: Option<Uid>,
+    /// Whom su changes to, where its caller is asked.
+    pub target: Option<UserName>,
     /// Where from.
     pub source: Source,
     /// Which rule of the policy decided, counted from 1; absent for the implicit last one.
@@ -169,6 +171,7 @@ impl Event {
             scene,
             user: None,
             uid: None,
+            target: None,
             source,
             rule: None,
             outcome: cause.answer().into(),
@@ -222,6 +225,9 @@ impl Event {
         if let Some(offset) = self.offset {
             push_field(&mut line, "offset", &offset.to_string());
         }
+        if let Some(target) = &self.target {
+            push_field(&mut line, "target", &field(target.as_str()));
+        }
         if let Some(rule) = self.rule {
             push_field(&mut line, "rule", &rule.to_string());
         }
@@ -247,6 +253,7 @@ impl Event {
             service: &self.scene.service,
             user: self.user.as_ref(),
             uid: self.uid,
+            target: self.target.as_ref(),
             source: self.source.to_string(),
             rhost: some(&self.scene.rhost),
             tty: some(&self.scene.tty),
@@ -300,6 +307,8 @@ struct Line<'a> {
     user: Option<&'a UserName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<Uid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a UserName>,
     source: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     rhost: Option<&'a Printable>,

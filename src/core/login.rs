@@ -30,6 +30,9 @@ use crate::words::{Account, AttemptId, Now, Source, Uid, UserName, WallTime};
 /// How sshd's stand-in begins: what it passes on in place of an answer for users that may not log in.
 const SSHD_JUNK: &[u8] = b"\x08\n\r\x7f";
 
+/// The services of su: plain, and as a login shell.
+const SU: [&str; 2] = ["su", "su-l"];
+
 /// What the host told us of this call.
 pub struct Request {
     /// Which program asks, and from where.
@@ -140,11 +143,27 @@ impl<'a> Login<'a> {
 
     /// Who it is, as the name service says now. An unknown user is asked all the same.
     fn identify(&mut self) -> Result<(), Cause> {
-        let Some(name) = UserName::parse(&self.request.user) else { return Ok(()) };
-        self.account = self.world.directory.find(&name).map_err(|_| Cause::Lookup)?;
+        let name = UserName::parse(&self.request.user);
+        let found = match name.as_ref() {
+            Some(name) => self.world.directory.find(name).map_err(|_| Cause::Lookup)?,
+            None => None,
+        };
+        self.account = if self.asks_invoker() {
+            self.event.target = found.map(|account| account.name);
+            let invoker = Uid(self.request.scene.real_uid);
+            self.world.directory.find_uid(invoker).map_err(|_| Cause::Lookup)?
+        } else {
+            found
+        };
         self.event.user = self.account.as_ref().map(|account| account.name.clone());
         self.event.uid = self.account.as_ref().map(|account| account.uid);
         Ok(())
+    }
+
+    /// Whether su is to ask its caller. Who that is the kernel says; PAM_RUSER is only what su says.
+    fn asks_invoker(&self) -> bool {
+        let is_su = SU.contains(&self.request.scene.service.as_str());
+        self.policy.su_asks_invoker && is_su && self.request.scene.real_uid != 0
     }
 
     /// What policy asks for. The event says which rule that was, and what could not be known.

@@ -5,7 +5,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::events::Event;
-use crate::words::{Account, Now, UserName};
+use crate::words::{Account, Now, Uid, UserName};
 
 /// What the person typed: wiped on drop, never printed.
 pub struct Answer(Zeroizing<Vec<u8>>);
@@ -86,6 +86,12 @@ pub trait Directory {
     /// # Errors
     /// [`LookupFailed`] where the name service itself failed.
     fn find(&self, name: &UserName) -> Result<Option<Account>, LookupFailed>;
+
+    /// The account of that user id; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`LookupFailed`] where the name service itself failed.
+    fn find_uid(&self, uid: Uid) -> Result<Option<Account>, LookupFailed>;
 
     /// The names of the groups that an account is in, its own first.
     ///

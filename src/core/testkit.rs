@@ -162,6 +162,11 @@ impl Directory for Fakes<'_> {
         Ok(users.into_iter().find(|account| account.name.as_str().eq_ignore_ascii_case(name.as_str())))
     }
 
+    fn find_uid(&self, uid: Uid) -> Result<Option<Account>, LookupFailed> {
+        let users = self.users.borrow().clone()?;
+        Ok(users.into_iter().find(|account| account.uid == uid))
+    }
+
     /// Everybody is in a group of his own name, and in `staff`.
     fn groups(&self, account: &Account) -> Result<Vec<String>, LookupFailed> {
         if self.groups_fail.get() {

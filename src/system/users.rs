@@ -7,17 +7,17 @@ use nix::unistd::{Gid, Group, User, getgrouplist};
 use qrtotp_core::ports::{Directory, LookupFailed};
 use qrtotp_core::words::{Account, Uid, UserName};
 
-/// getpwnam_r(3), getgrouplist(3), getgrgid_r(3).
+/// getpwnam_r(3), getpwuid_r(3), getgrouplist(3), getgrgid_r(3).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Users;
 
 impl Directory for Users {
     fn find(&self, name: &UserName) -> Result<Option<Account>, LookupFailed> {
-        match User::from_name(name.as_str()) {
-            Ok(found) => found.map(account).transpose(),
-            Err(error) if means_absent(error) => Ok(None),
-            Err(_) => Err(LookupFailed),
-        }
+        found(User::from_name(name.as_str()))
+    }
+
+    fn find_uid(&self, uid: Uid) -> Result<Option<Account>, LookupFailed> {
+        found(User::from_uid(nix::unistd::Uid::from_raw(uid.0)))
     }
 
     fn groups(&self, account: &Account) -> Result<Vec<String>, LookupFailed> {
@@ -25,6 +25,14 @@ impl Directory for Users {
         let name = CString::new(account.name.as_str()).map_err(|_| LookupFailed)?;
         let ids = getgrouplist(&name, user.gid).map_err(|_| LookupFailed)?;
         ids.into_iter().filter_map(|gid| group_name(gid).transpose()).collect()
+    }
+}
+
+fn found(answer: Result<Option<User>, Errno>) -> Result<Option<Account>, LookupFailed> {
+    match answer {
+        Ok(found) => found.map(account).transpose(),
+        Err(error) if means_absent(error) => Ok(None),
+        Err(_) => Err(LookupFailed),
     }
 }
 
@@ -64,7 +72,10 @@ mod tests {
     #[test]
     fn root_is_found_under_user_id_0() {
         let name = UserName::parse(b"root").unwrap();
-        assert_eq!(Users.find(&name), Ok(Some(Account { name, uid: Uid(0) })));
+        let root = Account { name: name.clone(), uid: Uid(0) };
+        assert_eq!(Users.find(&name), Ok(Some(root.clone())));
+        assert_eq!(Users.find_uid(Uid(0)), Ok(Some(root)));
+        assert_eq!(Users.find_uid(Uid(4_000_000_001)), Ok(None));
     }
 
     #[test]

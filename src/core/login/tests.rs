@@ -815,3 +815,26 @@ fn a_name_service_that_fails_for_groups_opens_nothing() {
     home.fakes.groups_fail.set(true);
     assert_eq!(home.cause("alice", &home.code()), Code);
 }
+
+#[test]
+fn su_asks_its_caller_by_the_real_user_id_where_policy_says_so() {
+    let home = Home::with_policy("[identity]\nsu = \"invoker\"");
+    let request = |service: &[u8], real_uid: u32, ruser: &[u8]| {
+        let mut request = Request { rhost: None, ..home.request("bob") };
+        request.scene.service = Printable::new(service);
+        (request.scene.real_uid, request.scene.ruser) = (real_uid, Printable::new(ruser));
+        request
+    };
+    let forged = home.answer(&request(b"su", 1001, b"alice"), vec![says(home.code())]);
+    assert_eq!(forged.cause, NotEnrolled, "bob calls, whatever PAM_RUSER says");
+    let elsewhere = home.answer(&request(b"sudo", 1000, b"alice"), vec![says(home.code())]);
+    assert_eq!(elsewhere.cause, NotEnrolled, "sudo names its caller as the user");
+    let nobody = home.answer(&request(b"su", 4242, b"alice"), vec![says(home.code())]);
+    assert_eq!(nobody.cause, UnknownUser);
+    let seen = home.answer(&request(b"su-l", 1000, b""), vec![says(home.code())]);
+    assert_eq!((seen.cause, event(&seen).uid, event(&seen).target.as_ref()), (Code, Some(ALICE), Some(&name("bob"))));
+    let by_root = home.answer(&request(b"su", 0, b"root"), vec![says(home.code())]);
+    assert_eq!(by_root.cause, NotEnrolled, "root has no caller");
+    let other_way = Home::new().answer(&request(b"su", 1000, b"alice"), vec![says(home.code())]);
+    assert_eq!(other_way.cause, NotEnrolled, "by default the target is asked");
+}

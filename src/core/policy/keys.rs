@@ -182,6 +182,16 @@ pub const FLOOD_PER_MINUTE: Key = Key {
     help: "Answers that one source may give in a minute, for all users together; more are refused unseen. 0 is no limit.",
 };
 
+/// Whose code su asks for.
+pub const IDENTITY_SU: Key = Key {
+    section: "identity",
+    name: "su",
+    kind: Kind::Word(&["target", "invoker"]),
+    default: Default::Text("target"),
+    help: "Whose code su asks for: that of the user it changes to, or that of the user who calls it, by the real user id of\n\
+           the process. With \"invoker\" rules, budget and log are the caller's too, and root's own device is not shared.",
+};
+
 /// Who issues the codes.
 pub const ENROLL_ISSUER: Key = Key {
     section: "enroll",
@@ -192,7 +202,7 @@ pub const ENROLL_ISSUER: Key = Key {
 };
 
 /// Every key, in the order of the default file.
-pub const ALL: [&Key; 14] = [
+pub const ALL: [&Key; 15] = [
     &STATE_DIR,
     &EVENTS_FILE,
     &RUNTIME_DIR,
@@ -206,6 +216,7 @@ pub const ALL: [&Key; 14] = [
     &LIMITS_SECONDS,
     &LIMITS_DISABLE_AFTER,
     &FLOOD_PER_MINUTE,
+    &IDENTITY_SU,
     &ENROLL_ISSUER,
 ];
 

@@ -65,6 +65,8 @@ pub struct Policy {
     pub limits: Limits,
     /// Answers a source and minute; `None`: no limit.
     pub flood_per_minute: Option<u32>,
+    /// Whether su asks for the code of its caller.
+    pub su_asks_invoker: bool,
     /// Who issues the codes; `None`: this host.
     pub issuer: Option<Name>,
     /// Who needs a code, where and when, in order; after the last one everybody does.
@@ -128,6 +130,7 @@ impl Policy {
                 disable_after: some(values.number(&keys::LIMITS_DISABLE_AFTER)),
             },
             flood_per_minute: some(values.number(&keys::FLOOD_PER_MINUTE)),
+            su_asks_invoker: values.text(&keys::IDENTITY_SU) == "invoker",
             issuer: issuer(text, &values)?,
             rules: values.rules,
             written: None,
