@@ -30,6 +30,20 @@ impl Screen {
         self.json
     }
 
+    /// Whether a person types at standard input.
+    pub fn is_typed_at(&self) -> bool {
+        stdin().is_terminal()
+    }
+
+    /// Makes sure that an answer can be written to standard output, before anything is done that only it tells of.
+    ///
+    /// JSON may begin with blanks, and a person does not mind one.
+    pub fn check_writable(&self) -> Result<(), Ending> {
+        let mut out = stdout().lock();
+        out.write_all(b"\n")?;
+        Ok(out.flush()?)
+    }
+
     /// Shows a line to the person.
     pub fn say(&self, text: &str) -> Result<(), Ending> {
         self.write(&format!("{text}\n"))

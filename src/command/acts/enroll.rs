@@ -35,13 +35,20 @@ pub fn run(desk: &Desk, options: &EnrollOptions) -> Result<(), Ending> {
     show(desk, options, &draft, &uri, &names)?;
     let confirmed = if options.unverified { None } else { Some(confirm(desk, &draft)?) };
     let set = if matches!(plan, Plan::Fresh { .. }) { Some(RecoverySet::new(desk.random(), &[])?) } else { None };
-    if let Some(set) = set.as_ref().filter(|_| !options.unverified) {
+    // Who pipes the code in cannot know the recovery codes that are made after it.
+    let is_watched = !options.unverified && desk.screen.is_typed_at();
+    if let Some(set) = set.as_ref().filter(|_| is_watched) {
         hand_over(desk, set)?;
     }
     let key = draft.secret.to_base32();
     let (id, shown_label) = (draft.id, draft.label.clone());
     let occasion = Occasion { account: &account, now: desk.now()?, source: desk.source(), random: desk.random() };
     let exclusive = vault.exclusive()?;
+    // What nobody else knows is shown before it is stored: where it cannot be shown, the old enrollment stays.
+    if let Some(set) = set.as_ref().filter(|_| !is_watched && !desk.screen.is_json()) {
+        recovery::show(desk, set)?;
+    }
+    desk.screen.check_writable()?;
     let kept = set.as_ref().map(|set| set.kept.clone()).unwrap_or_default();
     let enrollment = match plan {
         Plan::Fresh { replace } => enroll::store_fresh(&vault, &occasion, draft, confirmed, kept, replace)?,
@@ -52,12 +59,6 @@ pub fn run(desk: &Desk, options: &EnrollOptions) -> Result<(), Ending> {
     event.device = Some((id, shown_label.clone()));
     event.enrollment = Some(enrollment);
     desk.record(&event);
-    if options.unverified
-        && !desk.screen.is_json()
-        && let Some(set) = &set
-    {
-        recovery::show(desk, set)?;
-    }
     let value = json!({
         "user": account.name,
         "uid": account.uid,
@@ -219,8 +220,12 @@ fn confirm(desk: &Desk, draft: &Draft) -> Result<Step, Ending> {
             },
             _ => format!("A code has {} digits.", draft.shape.digits()),
         };
-        let tries = if left == 1 { "1 try is left".to_owned() } else { format!("{left} tries are left") };
-        desk.screen.say(&format!("{answer} {tries}."))?;
+        let tries = match left {
+            0 => String::new(),
+            1 => " 1 try is left.".to_owned(),
+            left => format!(" {left} tries are left."),
+        };
+        desk.screen.say(&format!("{answer}{tries}"))?;
     }
     Err(Ending::new(Code::No, "five wrong codes; nothing was stored"))
 }

@@ -1,7 +1,7 @@
 //! `qrtotp gc`
 
 use qrtotp_core::events::Kind;
-use qrtotp_core::vault::Vault;
+use qrtotp_core::vault::{DECOY_COUNT, Room, Vault};
 use qrtotp_core::words::{Account, Uid};
 use serde_json::json;
 
@@ -20,6 +20,9 @@ pub fn run(desk: &Desk, yes: bool) -> Result<(), Ending> {
             Some(account) => gone.push(account),
             None => released = released.saturating_add(release(&vault, uid)),
         }
+    }
+    for number in 0..DECOY_COUNT {
+        released = released.saturating_add(vault.decoy(number).map_or(0, release_room));
     }
     if yes {
         for account in &gone {
@@ -48,7 +51,11 @@ fn gone_owner(desk: &Desk, vault: &Vault, uid: Uid) -> Result<Option<Account>, E
 /// Bytes of a journal that are dead; they take no space on the disk any more. A journal that cannot be read is left for a
 /// person to look at.
 fn release(vault: &Vault, uid: Uid) -> u64 {
-    let Ok(Some(room)) = vault.room(uid) else { return 0 };
+    vault.room(uid).map_or(0, release_room)
+}
+
+fn release_room(room: Option<Room>) -> u64 {
+    let Some(room) = room else { return 0 };
     let Ok((credentials, _)) = room.credentials() else { return 0 };
     room.journal(&credentials).and_then(|journal| journal.release()).unwrap_or(0)
 }

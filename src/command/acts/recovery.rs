@@ -29,6 +29,12 @@ fn renew(desk: &Desk, user: &str) -> Result<(), Ending> {
     let (room, mut credentials) = desk.enrolled(&vault, &account)?;
     let (state, _) = room.journal(&credentials)?.read()?.fold(&desk.policy.limits);
     let set = RecoverySet::new(desk.random(), &state.spent)?;
+    // Shown before the old ones end: where they cannot be shown, the old ones stay.
+    if desk.screen.is_json() {
+        desk.screen.check_writable()?;
+    } else {
+        show(desk, &set)?;
+    }
     credentials.recovery = set.kept.clone();
     room.replace_credentials(&credentials)?;
     let mut event = desk.event(Kind::RecoverySet, &account, "renewed");
@@ -38,7 +44,6 @@ fn renew(desk: &Desk, user: &str) -> Result<(), Ending> {
     if desk.screen.is_json() {
         return desk.screen.answer(&value, "");
     }
-    show(desk, &set)?;
     desk.screen.say("The codes given out before are void.")
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::desk::Desk;
 use crate::ending::Ending;
 
-/// Refills the budget, lifts a lock and an automatic disabling, and lowers steps that lie in the future: those of a time
+/// Refills the budget, lifts a lock and an automatic disabling, and lowers steps beyond the window: those of a time
 /// when this host's clock was ahead.
 pub fn run(desk: &Desk, user: &str) -> Result<(), Ending> {
     let vault = desk.vault()?;
@@ -21,7 +21,7 @@ pub fn run(desk: &Desk, user: &str) -> Result<(), Ending> {
     journal.append(&note(now, desk.source(), Act::Unlock, desk.random())?)?;
     let mut lowered = Vec::new();
     for device in &credentials.devices {
-        let current = device.shape.step_at(now.wall);
+        let current = device.shape.step_at(now.wall).offset(i64::from(desk.policy.window.future));
         if state.floor(device.id).is_some_and(|floor| floor > current) {
             let hit = Hit { device: device.id, step: current };
             journal.append(&note(now, desk.source(), Act::Lower(hit), desk.random())?)?;

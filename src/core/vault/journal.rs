@@ -31,8 +31,6 @@ const LONG: usize = 128;
 const DECOY_KEEPS: usize = 128;
 /// Bytes read from the end at first: the latest checkpoint and what came since are nearly always within.
 const TAIL: u64 = 40 * 1024;
-/// Bytes read from the end at most.
-const MOST: u64 = 8 * 1024 * 1024;
 /// How often dead bytes may be given back under a reader.
 const READINGS: usize = 3;
 
@@ -78,7 +76,7 @@ impl Journal {
     /// [`Trouble`] where the record is not surely on disk; the attempt must be denied.
     pub fn append(&self, entry: &Entry) -> Result<u64, Trouble> {
         let bytes = record::encode(entry, self.enrollment);
-        self.append_bytes(&bytes.ok_or_else(|| self.trouble("append", Errno::INVAL))?)
+        self.append_bytes(&bytes.ok_or_else(|| self.trouble("append", Errno::INVAL))?, RESERVE)
     }
 
     /// Appends a checkpoint if many records have come since the latest one. `state` is what everything up to the record
@@ -98,7 +96,9 @@ impl Journal {
             let at = history.entries.get(own).map_or(history.start.base, |(at, _)| *at);
             Checkpoint { base: at.saturating_add(RECORD as u64), state }
         };
-        self.append_bytes(&record::encode_checkpoint(&checkpoint, self.enrollment)).map(drop)
+        let bytes = record::encode_checkpoint(&checkpoint, self.enrollment);
+        // Whoever was let write his record is let write its checkpoint: its limit was well above both.
+        self.append_bytes(&bytes, bytes.len() as u64).map(drop)
     }
 
     /// Gives the bytes below the latest checkpoint back to the disk. Returns how many there are.
@@ -145,7 +145,7 @@ impl Journal {
             if let Some(start) = latest_checkpoint(&bytes, from, self.enrollment) {
                 return parse(&bytes, from, start, self.enrollment).map_err(|what| Trouble::new(&self.path, what));
             }
-            if from == 0 || length >= MOST {
+            if from == 0 {
                 let what = "holds no checkpoint: it is damaged, or belongs to another enrollment";
                 return Err(Trouble::new(&self.path, what));
             }
@@ -167,9 +167,9 @@ impl Journal {
         Ok(bytes)
     }
 
-    fn append_bytes(&self, bytes: &[u8]) -> Result<u64, Trouble> {
+    fn append_bytes(&self, bytes: &[u8], margin: u64) -> Result<u64, Trouble> {
         let stat = self.look()?;
-        self.refuse_limited(&stat)?;
+        self.refuse_limited(&stat, margin)?;
         self.reserve_more(&stat, bytes.len());
         let written = retry_on_intr(|| write(&self.fd, bytes)).map_err(|errno| self.trouble("append", errno))?;
         if written != bytes.len() {
@@ -183,8 +183,8 @@ impl Journal {
 
     /// Whoever calls su may limit the size of files so that what he appends is cut off. What a write beyond the limit also
     /// brings is SIGXFSZ, which ends the host.
-    fn refuse_limited(&self, stat: &Stat) -> Result<(), Trouble> {
-        let needed = size(stat).saturating_add(RESERVE);
+    fn refuse_limited(&self, stat: &Stat, margin: u64) -> Result<(), Trouble> {
+        let needed = size(stat).saturating_add(margin);
         match getrlimit(Resource::Fsize).current {
             Some(limit) if limit < needed => Err(Trouble::new(
                 &self.path,
@@ -245,14 +245,10 @@ fn size(stat: &Stat) -> u64 {
 
 /// The checkpoint of the highest base whose records are all within the bytes; `from` is the byte of the file where they begin.
 fn latest_checkpoint(bytes: &[u8], from: u64, enrollment: EnrollmentId) -> Option<Checkpoint> {
-    let aligned = usize::try_from(from.next_multiple_of(RECORD as u64).saturating_sub(from)).ok()?;
     let at = |offset: usize| record::decode_checkpoint(bytes.get(offset..)?.first_chunk()?, enrollment);
-    let best = |offsets: &mut dyn Iterator<Item = usize>| {
-        let usable = offsets.filter_map(at).filter(|checkpoint| checkpoint.base >= from);
-        usable.max_by_key(|checkpoint| checkpoint.base)
-    };
-    // After a record that was cut off nothing lies where it should.
-    best(&mut (aligned..bytes.len()).step_by(RECORD)).or_else(|| best(&mut (0..bytes.len())))
+    // Every offset, because after a record that was cut off nothing lies where it should.
+    let begins = bytes.iter().enumerate().filter(|(_, byte)| **byte == CHECKPOINT_MAGIC[0]).map(|(offset, _)| offset);
+    begins.filter_map(at).filter(|checkpoint| checkpoint.base >= from).max_by_key(|checkpoint| checkpoint.base)
 }
 
 /// Reads the records from the base of a checkpoint on. A record or a checkpoint that was cut off (a short write, a crash) begins

@@ -194,9 +194,9 @@ fn an_old_copy_put_back_accepts_no_wrong_code() {
 }
 
 #[test]
-fn a_journal_that_is_missing_is_trouble_and_one_without_a_checkpoint_is_given_up_in_time() {
+fn a_journal_that_is_missing_is_trouble_and_so_is_one_without_a_checkpoint() {
     let desk = Desk::new(&[]);
-    std::fs::OpenOptions::new().write(true).open(desk.path()).unwrap().set_len(1 << 40).unwrap();
+    std::fs::OpenOptions::new().write(true).open(desk.path()).unwrap().set_len(500).unwrap();
     assert!(desk.open().read().is_err_and(|trouble| trouble.what.contains("no checkpoint")));
     std::fs::remove_file(desk.path()).unwrap();
     let missing = Journal::open(&desk.folder, ENROLLMENT).map(drop).unwrap_err();
@@ -280,6 +280,40 @@ fn dead_bytes_are_given_back_and_nothing_that_counts_is() {
     assert!(desk.path().metadata().unwrap().blocks() * 512 + base < blocks * 512 + 2 * 4096);
     assert_eq!(desk.open().read().unwrap(), before);
     assert_eq!(desk.append(&right(9999, 1999)), Ruling::Replayed(Step(1999)));
+}
+
+/// Whoever calls su may kill it before it writes a checkpoint, as often as he likes.
+#[test]
+fn a_journal_of_any_length_without_a_new_checkpoint_is_read() {
+    let desk = Desk::new(&[right(1, 10)]);
+    let journal = desk.open();
+    let piece: Vec<u8> = (2..1002).flat_map(|id| record::encode(&entry(id, WRONG), ENROLLMENT).unwrap()).collect();
+    let mut file = std::fs::OpenOptions::new().append(true).open(desk.path()).unwrap();
+    (0..90).for_each(|_| std::io::Write::write_all(&mut file, &piece).unwrap());
+    assert_eq!(journal.read().unwrap().records(), 90_001);
+    assert_eq!(desk.append(&right(999_999, 10)), Ruling::SecondNeeded(None), "and the next login leaves a checkpoint");
+    assert!(desk.open().read().unwrap().records() < 2);
+}
+
+/// A record that was cut off moves what follows; another one may move it back.
+#[test]
+fn the_latest_checkpoint_counts_however_it_lies() {
+    let desk = Desk::new(&[]);
+    let write = |bytes: &[u8]| {
+        let mut file = std::fs::OpenOptions::new().append(true).open(desk.path()).unwrap();
+        std::io::Write::write_all(&mut file, bytes).unwrap();
+    };
+    (0..200).for_each(|n| drop(desk.append(&right(n, n))));
+    let frozen = record::encode_checkpoint(&desk.open().read().unwrap().start, ENROLLMENT);
+    let cut = record::encode(&entry(9000, WRONG), ENROLLMENT).unwrap();
+    write(&cut[..40]);
+    (200..500).for_each(|n| drop(desk.append(&right(n, n))));
+    write(&cut[..88]);
+    let before = desk.open().read().unwrap();
+    desk.open().release().unwrap();
+    write(&frozen);
+    let after = desk.open().read().unwrap();
+    assert_eq!((after.start.base, after.fold(&LIMITS).0), (before.start.base, before.fold(&LIMITS).0));
 }
 
 #[test]
