@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::{env, fs, thread};
 
@@ -72,9 +72,18 @@ pub(crate) fn install(parts: &Parts) {
     fs::set_permissions(&module, fs::Permissions::from_mode(0o644)).unwrap();
     for (name, program) in &parts.programs {
         let path = format!("/usr/local/sbin/{name}");
-        fs::write(&path, program).unwrap();
+        write_by_another(&path, program);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
+}
+
+/// Writes a program through a process of its own. A descriptor of ours would be inherited by whatever another test's thread
+/// starts at that moment, and as long as that has not called exec, the program is busy (ETXTBSY).
+fn write_by_another(path: &str, program: &[u8]) {
+    let mut cat = Command::new("/bin/sh");
+    let mut cat = cat.args(["-c", "cat > \"$0\"", path]).stdin(Stdio::piped()).spawn().unwrap();
+    cat.stdin.take().unwrap().write_all(program).unwrap();
+    assert!(cat.wait().unwrap().success(), "{path}");
 }
 
 /// The folder libpam loads modules from.
