@@ -330,3 +330,59 @@ fn nobody_but_root_may_use_it() {
         assert!(!output.status.success() && output.stdout.is_empty(), "{arguments:?}: {output:?}");
     }
 }
+
+#[test]
+fn a_key_and_its_code_can_be_piped_in_together() {
+    let sandbox = Sandbox::new();
+    let key = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+    let phone = Phone::new(key, Parameters::default());
+    phone.settle(4);
+    let code = phone.code();
+    let ran = sandbox.qrtotp_told(&format!("{key}\n{code}\n"), &["enroll", "alice", "--stdin", "--json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!((&ran.json()["verified"], ran.json()["recovery_codes"].as_array().unwrap().len()), (&true.into(), 10));
+    assert_ne!(sandbox.answer("alice", &code), code::SUCCESS, "the confirming code cannot log in");
+}
+
+#[test]
+fn what_cannot_be_shown_is_not_stored() {
+    let sandbox = Sandbox::new();
+    let alice = sandbox.enroll("alice");
+    for act in [
+        "enroll alice --replace --unverified",
+        "enroll alice --replace --unverified --json",
+        "recovery alice",
+        "recovery alice --json",
+    ] {
+        let ran = sandbox.command("/bin/sh").args(["-c", &format!("qrtotp {act} > /dev/full")]).status().unwrap();
+        assert_eq!(ran.code(), Some(1), "{act}");
+    }
+    assert_eq!(sandbox.answer("alice", &alice.phone.code()), code::SUCCESS);
+    assert_eq!(sandbox.answer("alice", &alice.recovery_codes[0]), code::SUCCESS);
+}
+
+#[test]
+fn a_picture_that_a_terminal_cannot_show_is_said_to_be_too_large_below_it() {
+    let sandbox = Sandbox::new();
+    for (rows, columns, is_drawn) in [(24, 80, true), (20, 60, true), (24, 30, false)] {
+        let mut command = sandbox.command("/usr/local/sbin/qrtotp");
+        let mut terminal = Terminal::sized(command.args(["enroll", "alice", "--qr", "utf8"]), rows, columns);
+        let shown = terminal.wait_for(QUESTION);
+        let is_told = shown.contains("The picture needs");
+        assert_eq!(
+            (shown.contains('\u{2588}'), is_told),
+            (is_drawn, (rows, columns) != (24, 80)),
+            "{rows}x{columns}: {shown}"
+        );
+    }
+}
+
+#[test]
+fn a_second_revocation_keeps_the_reason_of_the_first() {
+    let sandbox = Sandbox::new();
+    sandbox.enroll("alice");
+    assert_eq!(sandbox.qrtotp(&["revoke", "alice", "--reason", "left"]).code, 0);
+    let again = sandbox.qrtotp(&["revoke", "alice", "--reason", "again"]);
+    assert!(again.code == 6 && again.stderr.contains("left"), "{again:?}");
+    assert_eq!(sandbox.status("alice")["revoked"]["reason"], "left");
+}

@@ -209,6 +209,12 @@ fn check_addable(credentials: &Credentials, account: &Account, label: &Label) ->
     Ok(())
 }
 
+/// When the enrollment that is there was revoked; `None` where it was not, or nothing can be read.
+pub fn revoked_at(vault: &Vault, account: &Account) -> Option<WallTime> {
+    let (credentials, _) = vault.room(account.uid).ok()??.credentials().ok()?;
+    credentials.revoked.map(|revoked| revoked.time)
+}
+
 /// Who enrolls whom, and when.
 pub struct Occasion<'a> {
     /// The account.
@@ -255,8 +261,11 @@ pub fn store_device(
     let room = vault.room(occasion.account.uid)?.ok_or_else(gone)?;
     let (mut credentials, _) = room.credentials()?;
     check_addable(&credentials, occasion.account, &draft.label)?;
+    let journal = room.journal(&credentials)?;
+    // A device beside a journal that refuses everybody would be no device.
+    journal.read()?;
     if let Some(entry) = claim(occasion, draft.id, confirmed)? {
-        room.journal(&credentials)?.append(&entry)?;
+        journal.append(&entry)?;
     }
     credentials.devices.push(draft.into_device(occasion.now));
     room.replace_credentials(&credentials)?;

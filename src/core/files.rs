@@ -180,6 +180,34 @@ pub const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// Mode of every folder made here.
 pub const PRIVATE_FOLDER: Mode = Mode::RWXU;
 
+/// Tells one version of a file, written by replacement, from the next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Version {
+    device: u64,
+    inode: u64,
+    changed: (i64, i64),
+}
+
+impl Version {
+    /// The version that was looked at.
+    pub fn of(stat: &Stat) -> Self {
+        let nanoseconds = i64::try_from(stat.st_ctime_nsec).unwrap_or(0);
+        Self { device: stat.st_dev, inode: stat.st_ino, changed: (stat.st_ctime, nanoseconds) }
+    }
+}
+
+/// What stands at a path now, without following a link.
+///
+/// # Errors
+/// [`Trouble`] where the kernel cannot say; `Ok(None)` where nothing is there.
+pub fn stat_path(path: &Path) -> Result<Option<Stat>, Trouble> {
+    match fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(Trouble::os(path, "look at", errno)),
+    }
+}
+
 /// Opens the file at a path, whose last part must be no link, and checks it.
 ///
 /// # Errors

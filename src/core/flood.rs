@@ -76,7 +76,8 @@ fn sweep(folder: &Folder, minute: u64) {
             .strip_prefix("flood-")
             .and_then(|rest| rest.split('-').next())
             .and_then(|part| part.parse::<u64>().ok());
-        if of.is_some_and(|of| of.saturating_add(1) < minute || of > minute) {
+        // Never a later one: a process that was frozen would remove what counts now.
+        if of.is_some_and(|of| of.saturating_add(1) < minute) {
             let _ = fs::unlinkat(&folder.fd, name, AtFlags::empty());
         }
     }

@@ -128,13 +128,12 @@ impl<'a> Login<'a> {
         }
         let first = self.ask(talk, &self.policy.prompts.text)?;
         self.heed_flood(&first)?;
-        let vault = Vault::open(&self.policy.state_dir).map_err(|trouble| self.broken(&trouble))?;
-        let hit = match self.judge(&vault, &first, None)? {
+        let hit = match self.judge(&first, None)? {
             Judged::Final(cause) => return Ok(cause),
             Judged::Second(hit) => hit,
         };
         let second = self.ask(talk, &self.policy.prompts.second)?;
-        match self.judge(&vault, &second, Some(hit))? {
+        match self.judge(&second, Some(hit))? {
             Judged::Final(Cause::Code) => Ok(Cause::TwoCodes),
             Judged::Final(Cause::Wrong | Cause::Early | Cause::Late) | Judged::Second(_) => Ok(Cause::SecondCode),
             Judged::Final(cause) => Ok(cause),
@@ -203,13 +202,18 @@ impl<'a> Login<'a> {
         self.started = self.world.clock.ticks();
         let now = self.world.clock.now().ok_or(Cause::Kernel)?;
         self.event.time = now.wall;
+        if !self.policy.is_current() {
+            self.event.detail = Some(Printable::new(b"the policy changed during the login; try again"));
+            return Err(Cause::Policy);
+        }
         self.read(&answer).map(|typed| Heard { typed, now })
     }
 
     /// What cannot be a code or a recovery code costs nothing. sshd's stand-in is judged like a wrong code of an unknown
     /// user, so that it takes as long. sshd sends it at every prompt or at none: after another answer it is no stand-in.
     fn read(&mut self, answer: &Answer) -> Result<Typed, Cause> {
-        let is_junk = answer.bytes().starts_with(SSHD_JUNK) && self.is_junk.unwrap_or(true);
+        let is_sshd = self.request.scene.service.as_str() == "sshd";
+        let is_junk = is_sshd && answer.bytes().starts_with(SSHD_JUNK) && self.is_junk.unwrap_or(true);
         self.is_junk = Some(is_junk);
         if is_junk {
             return Typed::parse(b"000000").ok_or(Cause::Malformed);
@@ -228,7 +232,8 @@ impl<'a> Login<'a> {
     }
 
     /// Judges one answer by the keys as they are now. `first` is set for the second of two codes: what the first one hit.
-    fn judge(&mut self, vault: &Vault, heard: &Heard, first: Option<Option<Hit>>) -> Result<Judged, Cause> {
+    fn judge(&mut self, heard: &Heard, first: Option<Option<Hit>>) -> Result<Judged, Cause> {
+        let vault = &Vault::open(&self.policy.state_dir).map_err(|trouble| self.broken(&trouble))?;
         let window = Window { past: self.decision.past.unwrap_or(self.policy.window.past), ..self.policy.window };
         let subject = self.subject(vault)?;
         let seen = Evidence::of(&heard.typed, &subject.credentials, window, heard.now);

@@ -251,6 +251,16 @@ impl<'a> Home<'a> {
         self.dir.path()
     }
 
+    /// Writes a policy file and lives by it.
+    pub fn load_policy(&mut self, text: &str) -> PathBuf {
+        let file = self.path().join("config.toml");
+        std::fs::write(&file, text).unwrap();
+        let (state_dir, runtime_dir) = (self.policy.state_dir.clone(), self.policy.runtime_dir.clone());
+        // The fakes' clock stands before the day the file was written.
+        self.policy = Policy { state_dir, runtime_dir, written: None, ..Policy::load(&file).unwrap() };
+        file
+    }
+
     pub fn state(&self, place: &str) -> PathBuf {
         self.policy.state_dir.join(place)
     }

@@ -30,6 +30,7 @@ pub fn run(desk: &Desk, options: &EnrollOptions) -> Result<(), Ending> {
     let label = parse_label(&options.label)?;
     let names = names(desk, options, &account)?;
     let plan = enroll::plan(&vault, &account, &label, options.replace)?;
+    let revoked = enroll::revoked_at(&vault, &account);
     let draft = draft(desk, options, label)?;
     let uri = draft.uri(&names.issuer, &names.account);
     show(desk, options, &draft, &uri, &names)?;
@@ -44,6 +45,9 @@ pub fn run(desk: &Desk, options: &EnrollOptions) -> Result<(), Ending> {
     let (id, shown_label) = (draft.id, draft.label.clone());
     let occasion = Occasion { account: &account, now: desk.now()?, source: desk.source(), random: desk.random() };
     let exclusive = vault.exclusive()?;
+    if enroll::revoked_at(&vault, &account) != revoked {
+        return Err(Ending::new(Code::Conflict, "the enrollment was revoked in the meantime; nothing was stored"));
+    }
     // What nobody else knows is shown before it is stored: where it cannot be shown, the old enrollment stays.
     if let Some(set) = set.as_ref().filter(|_| !is_watched && !desk.screen.is_json()) {
         recovery::show(desk, set)?;
@@ -153,50 +157,66 @@ fn show(desk: &Desk, options: &EnrollOptions, draft: &Draft, uri: &str, names: &
         names.issuer.as_str(),
         names.account.as_str()
     ))?;
-    let drawn = match style {
-        Some(style) => Some(draw(desk, options, style, uri)?),
-        None => None,
-    };
-    let key = draft.secret.in_groups();
-    show_beside(desk, drawn.as_ref(), &key)?;
+    let rows = key_rows(&draft.secret.in_groups());
+    let page = style.map(|style| lay_out(desk, options, style, uri, rows.len())).transpose()?;
+    show_page(desk, page.as_ref(), &rows)?;
     describe_shape(desk, draft.shape)
 }
 
-fn draw(desk: &Desk, options: &EnrollOptions, style: Style, uri: &str) -> Result<Drawing, Ending> {
-    let picture = Picture::of(uri).map_err(|what| Ending::new(Code::No, what))?;
-    let ink = if options.invert { Ink::Dark } else { Ink::Light };
-    // A line above the picture and one below it for the question.
-    let room = desk.screen.size().unwrap_or(UNKNOWN);
-    let drawing = picture.draw(style, ink, Size { lines: room.lines.saturating_sub(2), ..room });
-    if let Some(room) = desk.screen.size()
-        && (drawing.size.columns > room.columns || drawing.size.lines > room.lines)
-    {
-        let (need, have) = (drawing.size, room);
-        let or = if style == Style::Ascii { ", try --qr utf8," } else { "" };
-        desk.screen.say(&format!(
-            "The picture needs {} columns and {} lines; this terminal has {} and {}. Enlarge it{or} or type the key below.",
-            need.columns, need.lines, have.columns, have.lines
-        ))?;
-    }
-    Ok(drawing)
+/// What is shown, and whether the key has room beside the picture.
+struct Page {
+    drawing: Drawing,
+    is_key_beside: bool,
+    /// What the person is told if the terminal is too small.
+    remark: Option<String>,
 }
 
-/// Prints the picture with the key to its right, or below it where there is no room.
-fn show_beside(desk: &Desk, drawing: Option<&Drawing>, key: &Zeroizing<String>) -> Result<(), Ending> {
-    let groups: Vec<_> = key.split(' ').collect();
-    let rows: Vec<_> = groups.chunks(4).map(|row| Zeroizing::new(row.join(" "))).collect();
-    let mut beside = vec![Zeroizing::new("or type this key:".to_owned()), Zeroizing::default()];
-    beside.extend(rows);
-    let Some(drawing) = drawing else { return beside.iter().skip(2).try_for_each(|row| desk.screen.say(row)) };
-    let width = desk.screen.size().unwrap_or(UNKNOWN).columns;
-    let fits = drawing.size.columns.saturating_add(GAP).saturating_add(KEY_COLUMNS) <= width;
-    let (first, blank) = (drawing.lines.len().saturating_sub(beside.len()) / 2, Zeroizing::default());
-    for (at, line) in drawing.lines.iter().enumerate() {
-        let text = at.checked_sub(first).and_then(|at| beside.get(at)).filter(|_| fits).unwrap_or(&blank);
+/// Lays the page out: a blank and the title above, the question below, and the key beside or below the picture.
+fn lay_out(desk: &Desk, options: &EnrollOptions, style: Style, uri: &str, key_rows: usize) -> Result<Page, Ending> {
+    const ABOVE_AND_BELOW: usize = 3;
+    let picture = Picture::of(uri).map_err(|what| Ending::new(Code::No, what))?;
+    let ink = if options.invert { Ink::Dark } else { Ink::Light };
+    let room = desk.screen.size().unwrap_or(UNKNOWN);
+    let fit = |other: usize| picture.draw(style, ink, Size { lines: room.lines.saturating_sub(other), ..room });
+    let beside = fit(ABOVE_AND_BELOW);
+    let is_key_beside = beside.size.columns.saturating_add(GAP).saturating_add(KEY_COLUMNS) <= room.columns;
+    let other = ABOVE_AND_BELOW.saturating_add(if is_key_beside { 0 } else { key_rows });
+    let drawing = if is_key_beside { beside } else { fit(other) };
+    let need = Size { lines: drawing.size.lines.saturating_add(other), ..drawing.size };
+    let fits = need.columns <= room.columns && need.lines <= room.lines;
+    let remark = (desk.screen.size().is_some() && !fits).then(|| {
+        let or = if style == Style::Ascii { ", try --qr utf8," } else { "" };
+        format!(
+            "The picture needs {} columns and {} lines; this terminal has {} and {}. Enlarge it{or} or type the key.",
+            need.columns, need.lines, room.columns, room.lines
+        )
+    });
+    Ok(Page { drawing, is_key_beside, remark })
+}
+
+/// Prints the picture with the key to its right, or below it where there is no room. What is too wide would be broken into
+/// pieces that nothing reads, and is left out. The remark comes last, because it is about what has scrolled away.
+fn show_page(desk: &Desk, page: Option<&Page>, rows: &[Zeroizing<String>]) -> Result<(), Ending> {
+    let Some(page) = page else { return rows.iter().skip(2).try_for_each(|row| desk.screen.say(row)) };
+    let drawing = &page.drawing;
+    let is_too_wide = desk.screen.size().is_some_and(|room| drawing.size.columns > room.columns);
+    let (first, blank) = (drawing.lines.len().saturating_sub(rows.len()) / 2, Zeroizing::default());
+    for (at, line) in drawing.lines.iter().enumerate().filter(|_| !is_too_wide) {
+        let text = at.checked_sub(first).and_then(|at| rows.get(at)).filter(|_| page.is_key_beside).unwrap_or(&blank);
         let row = Zeroizing::new(format!("{line}{:GAP$}{}", "", **text));
         desk.screen.say(row.trim_end_matches(' '))?;
     }
-    if fits { Ok(()) } else { beside.iter().try_for_each(|row| desk.screen.say(row)) }
+    if !page.is_key_beside {
+        rows.iter().try_for_each(|row| desk.screen.say(row))?;
+    }
+    page.remark.iter().try_for_each(|remark| desk.screen.say(remark))
+}
+
+/// The key, four groups a row, under its heading.
+fn key_rows(key: &str) -> Vec<Zeroizing<String>> {
+    let groups: Vec<_> = key.split(' ').collect();
+    let heading = [Zeroizing::new("or type this key:".to_owned()), Zeroizing::default()];
+    heading.into_iter().chain(groups.chunks(4).map(|row| Zeroizing::new(row.join(" ")))).collect()
 }
 
 fn describe_shape(desk: &Desk, shape: Shape) -> Result<(), Ending> {

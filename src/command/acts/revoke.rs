@@ -28,11 +28,23 @@ pub fn run(desk: &Desk, user: &str, reason: &str) -> Result<(), Ending> {
     });
     let enrollment = match room {
         Ok(None) => return Err(Ending::not_enrolled(user)),
+        Ok(Some((_, credentials))) if credentials.revoked.is_some() => {
+            let first = credentials.revoked.map(|first| format!("at {}: {}", first.time, first.reason));
+            let what = format!("{user} was revoked before, {}", first.unwrap_or_default());
+            return Err(Ending::new(Code::Conflict, what));
+        }
         Ok(Some((room, mut credentials))) => {
             credentials.revoked = revoked;
             credentials.devices.clear();
             credentials.recovery.clear();
-            room.replace_credentials(&credentials)?;
+            if let Err(trouble) = room.replace_credentials(&credentials) {
+                // A full disk must not keep a stolen phone in: removing takes no space.
+                room.forget()?;
+                let what = format!(
+                    "{trouble}; the keys of {user} were removed instead, and every login is refused as damaged; make room, and revoke again"
+                );
+                return Err(Ending::new(Code::Untrusted, what));
+            }
             credentials.enrollment
         }
         // What cannot be read is replaced whole: revoking must work on damaged state too.

@@ -227,6 +227,12 @@ impl Report {
         let (user, uid) = (&self.account.name, self.account.uid.0);
         let mut lines = vec![format!("{user} (user id {uid}): {}", self.condition.word().replace('_', " "))];
         lines.extend(self.trouble.iter().map(|trouble| format!("  {trouble}")));
+        if self.condition == Condition::Stale {
+            lines.push(
+                "  the name or the user id is another account's now; see qrtotp gc, or enroll with --replace"
+                    .to_owned(),
+            );
+        }
         if let Some(credentials) = &self.credentials {
             if let Some(revoked) = &credentials.revoked {
                 lines.push(format!("  revoked    {}: {}", revoked.time, revoked.reason));
@@ -252,7 +258,10 @@ fn state_lines(state: &State, desk: &Desk) -> Result<Vec<String>, Ending> {
     };
     let mut lines = vec![format!("  last login {last}")];
     if state.failures.count > 0 {
-        lines.push(format!("  failed     {} since then, the last one {}", state.failures.count, state.failures.last));
+        lines.push(format!(
+            "  failed     {} attempts not told of yet, the last one {}",
+            state.failures.count, state.failures.last
+        ));
     }
     lines.push(format!("  budget     {} attempts for unknown sources", state.unknown.attempts()));
     for known in &state.known {

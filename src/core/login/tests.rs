@@ -838,3 +838,18 @@ fn su_asks_its_caller_by_the_real_user_id_where_policy_says_so() {
     let other_way = Home::new().answer(&request(b"su", 1000, b"alice"), vec![says(home.code())]);
     assert_eq!(other_way.cause, NotEnrolled, "by default the target is asked");
 }
+
+#[test]
+fn a_policy_that_changes_while_the_prompt_waits_is_not_judged_by() {
+    let mut home = Home::new();
+    let file = home.load_policy("");
+    let (code, before) = (home.code(), home.journal());
+    let meanwhile = || {
+        std::fs::write(&file, "[totp]\npast = 0").unwrap();
+        Some(code.clone().into_bytes())
+    };
+    let seen = home.answer(&home.request("alice"), vec![Box::new(meanwhile)]);
+    assert_eq!((seen.cause, home.journal()), (Policy, before));
+    home.load_policy("[totp]\npast = 0");
+    assert_eq!(home.cause("alice", &code), Code);
+}

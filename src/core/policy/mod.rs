@@ -19,7 +19,7 @@ pub use warnings::warnings;
 pub use zone::Zone;
 
 use crate::budget::{Limits, Mode};
-use crate::files::{self, Privacy};
+use crate::files::{self, Privacy, Version};
 use crate::otp::otpauth::Name;
 use crate::words::WallTime;
 
@@ -73,6 +73,15 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// When the policy was last written; the clock cannot be right before that.
     pub written: Option<WallTime>,
+    /// Where it was read from, and which version of that file.
+    pub origin: Option<Origin>,
+}
+
+/// Which version of a policy file was read; of a missing one, none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Origin {
+    file: PathBuf,
+    version: Option<Version>,
 }
 
 impl Policy {
@@ -83,16 +92,27 @@ impl Policy {
     /// mistakes there are.
     pub fn load(file: &Path) -> Result<Self, String> {
         let opened = files::open_path(file, Privacy::ReadableByAll).map_err(|trouble| trouble.to_string())?;
-        let Some((fd, stat)) = opened else { return Self::parse("").map_err(|mistakes| all(file, &mistakes)) };
+        let version = opened.as_ref().map(|(_, stat)| Version::of(stat));
+        let origin = Some(Origin { file: file.to_owned(), version });
+        let Some((fd, stat)) = opened else {
+            let defaults = Self::parse("").map_err(|mistakes| all(file, &mistakes))?;
+            return Ok(Self { origin, ..defaults });
+        };
         let bytes = files::read_all(&fd, file, MOST).map_err(|trouble| trouble.to_string())?;
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let line = bytes.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count().saturating_add(1);
             format!("{}: line {line}: is not UTF-8", file.display())
         })?;
         let policy = Self::parse(text).map_err(|mistakes| all(file, &mistakes))?;
-        Ok(Self {
-            written: u64::try_from(stat.st_mtime).ok().map(|seconds| WallTime(seconds.saturating_mul(1000))),
-            ..policy
+        let written = u64::try_from(stat.st_mtime).ok().map(|seconds| WallTime(seconds.saturating_mul(1000)));
+        Ok(Self { written, origin, ..policy })
+    }
+
+    /// Whether the file still is the one that was read: a prompt may have waited for hours.
+    pub fn is_current(&self) -> bool {
+        self.origin.as_ref().is_none_or(|origin| match files::stat_path(&origin.file) {
+            Ok(stat) => stat.as_ref().map(Version::of) == origin.version,
+            Err(_) => false,
         })
     }
 
@@ -134,6 +154,7 @@ impl Policy {
             issuer: issuer(text, &values)?,
             rules: values.rules,
             written: None,
+            origin: None,
         })
     }
 }

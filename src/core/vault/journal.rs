@@ -143,7 +143,10 @@ impl Journal {
             let from = end.saturating_sub(length);
             let bytes = self.bytes_from(from, end)?;
             if let Some(start) = latest_checkpoint(&bytes, from, self.enrollment) {
-                return parse(&bytes, from, start, self.enrollment).map_err(|what| Trouble::new(&self.path, what));
+                return parse(&bytes, from, start, self.enrollment).map_err(|what| {
+                    let mend = "restore it, or start afresh: qrtotp enroll --replace";
+                    Trouble::new(&self.path, format_args!("{what}; {mend}"))
+                });
             }
             if from == 0 {
                 let what = "holds no checkpoint: it is damaged, or belongs to another enrollment";

@@ -14,11 +14,13 @@ mod record;
 
 use std::path::Path;
 
-use rustix::fs::{self, AtFlags, FlockOperation, OFlags, RenameFlags, Stat};
+use rustix::fs::{self, AtFlags, FlockOperation, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 pub use credentials::{Credentials, Device, MAX_DEVICES, Recovery, Revocation};
 pub use journal::{History, Journal};
+
+pub use crate::files::Version;
 
 use crate::budget::Entry;
 use crate::files::{self, Folder, PRIVATE_FOLDER, Privacy, Trouble, describe};
@@ -41,21 +43,6 @@ pub struct Vault {
 /// The folder of one user.
 pub struct Room {
     folder: Folder,
-}
-
-/// Tells one version of a credentials file from the next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Version {
-    device: u64,
-    inode: u64,
-    changed: (i64, i64),
-}
-
-impl Version {
-    fn of(stat: &Stat) -> Self {
-        let nanoseconds = i64::try_from(stat.st_ctime_nsec).unwrap_or(0);
-        Self { device: stat.st_dev, inode: stat.st_ino, changed: (stat.st_ctime, nanoseconds) }
-    }
 }
 
 impl Vault {
@@ -196,7 +183,9 @@ impl Room {
         };
         let bytes = files::read_all(&fd, &path, credentials::MOST)?;
         let text = std::str::from_utf8(&bytes).map_err(|_| Trouble::new(&path, "is not UTF-8"))?;
-        let parsed = Credentials::parse(text).map_err(|what| Trouble::new(&path, what))?;
+        let parsed = Credentials::parse(text).map_err(|what| {
+            Trouble::new(&path, format_args!("{what}; restore it, or start afresh: qrtotp enroll --replace"))
+        })?;
         Ok((parsed, Version::of(&stat)))
     }
 
@@ -206,6 +195,16 @@ impl Room {
     /// [`Trouble`], see [`Journal::open`].
     pub fn journal(&self, credentials: &Credentials) -> Result<Journal, Trouble> {
         Journal::open(&self.folder, credentials.enrollment)
+    }
+
+    /// Removes the credentials, where a tombstone cannot be written because the disk is full: the user is refused as
+    /// damaged from then on.
+    ///
+    /// # Errors
+    /// [`Trouble`] where they stay.
+    pub fn forget(&self) -> Result<(), Trouble> {
+        self.folder.remove(credentials::NAME)?;
+        self.folder.sync()
     }
 
     /// Writes the credentials anew, at once.
