@@ -154,6 +154,22 @@ pub enum Ruling {
     Noted,
 }
 
+impl Ruling {
+    /// What it is in a word, for the debug log.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Accepted(_) => "accepted",
+            Self::SecondNeeded(_) => "a second code is needed",
+            Self::Wrong => "wrong",
+            Self::Replayed(_) => "replayed",
+            Self::Spent => "spent",
+            Self::Locked => "locked",
+            Self::Disabled => "disabled",
+            Self::Noted => "noted",
+        }
+    }
+}
+
 /// Attempts that can be used up and come back with time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bucket {

@@ -66,6 +66,17 @@ impl Evidence {
         if is_right { Self::Recovery(selector) } else { Self::NoRecovery }
     }
 
+    /// What it is in a word, for the debug log.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Code { .. } => "a code of the window",
+            Self::Near(_) => "a code near the window",
+            Self::NoCode => "no code of this user",
+            Self::Recovery(_) => "a recovery code",
+            Self::NoRecovery => "no recovery code of this user",
+        }
+    }
+
     /// Which device and step.
     pub fn hit(&self) -> Option<Hit> {
         match self {

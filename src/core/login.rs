@@ -243,7 +243,8 @@ impl<'a> Login<'a> {
         let history =
             journal.append(&entry).and_then(|end| journal.read_to(end)).map_err(|trouble| self.broken(&trouble))?;
         let (state, ruling) = self.rule(&history, &entry)?;
-        self.world.events.debug(&format!("{evidence:?}, {ruling:?}, refusal {:?}", subject.refusal));
+        let refusal = subject.refusal.map_or("none", Cause::reason);
+        self.world.events.debug(&format!("found {}, ruled {}, refusal {refusal}", evidence.word(), ruling.word()));
         self.note(&subject, &evidence, &entry, &state);
         self.refuse_if_changed(vault, &subject)?;
         self.checkpoint(&journal, &history, &entry, &state, subject.is_decoy());
