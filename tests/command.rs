@@ -301,7 +301,7 @@ fn init_can_be_run_again_and_changes_nothing() {
 #[test]
 fn a_whole_installation_can_live_in_a_folder() {
     let sandbox = Sandbox::bare();
-    let folder = "/home/root/installation";
+    let folder = "/home/installation";
     fs::create_dir_all(format!("{folder}/run")).unwrap();
     let config = format!("{folder}/config.toml");
     let policy = format!(

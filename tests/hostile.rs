@@ -91,6 +91,31 @@ fn an_attempt_whose_login_is_killed_midway_stays_counted() {
     assert!(counted >= refused, "{refused} answers were given, {counted} attempts counted: {told}");
 }
 
+/// Logins by su, each stopped at some moment of its own.
+struct Frozen(Vec<Child>);
+
+impl Frozen {
+    fn logins(sandbox: &Sandbox, user: &str, code: &str) -> Self {
+        let freeze = |_| {
+            let child = su(sandbox, user, code);
+            thread::sleep(a_moment());
+            let _ = kill_process(Pid::from_child(&child), Signal::STOP);
+            child
+        };
+        Self((0..20).map(freeze).collect())
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = kill_process(Pid::from_child(child), Signal::CONT);
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 #[test]
 fn frozen_logins_of_a_user_hold_up_nobody_else() {
     let sandbox = Sandbox::new();
@@ -99,14 +124,7 @@ fn frozen_logins_of_a_user_hold_up_nobody_else() {
     let bob = sandbox.enroll("bob");
     sandbox.service("sshd", &fs::read_to_string("/etc/pam.d/code").unwrap());
     let _sshd = Sshd::start(&sandbox, "KbdInteractiveAuthentication yes\nAuthenticationMethods keyboard-interactive\n");
-    let frozen: Vec<Child> = (0..20)
-        .map(|_| {
-            let child = su(&sandbox, "bob", &bob.phone.wrong_code());
-            thread::sleep(a_moment());
-            let _ = kill_process(Pid::from_child(&child), Signal::STOP);
-            child
-        })
-        .collect();
+    let _frozen = Frozen::logins(&sandbox, "bob", &bob.phone.wrong_code());
     let begun = Instant::now();
     assert_eq!(sandbox.answer("bob", &bob.recovery_codes[0]), code::SUCCESS);
     let session = Client::new(&sandbox, "bob").run(&[&bob.recovery_codes[1]], "id -un");
@@ -115,11 +133,6 @@ fn frozen_logins_of_a_user_hold_up_nobody_else() {
     assert_eq!(sandbox.answer("bob", &bob.phone.code()), code::SUCCESS);
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(3), "{took:?}");
-    for mut child in frozen {
-        let _ = kill_process(Pid::from_child(&child), Signal::CONT);
-        let _ = child.kill();
-        let _ = child.wait();
-    }
 }
 
 #[test]
@@ -127,14 +140,7 @@ fn the_command_waits_for_no_frozen_login_either() {
     let sandbox = Sandbox::new();
     su_by_code(&sandbox);
     let bob = sandbox.enroll("bob");
-    let frozen: Vec<Child> = (0..20)
-        .map(|_| {
-            let child = su(&sandbox, "bob", &bob.phone.wrong_code());
-            thread::sleep(a_moment());
-            let _ = kill_process(Pid::from_child(&child), Signal::STOP);
-            child
-        })
-        .collect();
+    let _frozen = Frozen::logins(&sandbox, "bob", &bob.phone.wrong_code());
     let begun = Instant::now();
     for arguments in
         [&["status", "bob"] as &[&str], &["list"], &["recovery", "bob"], &["revoke", "bob", "--reason", "x"]]
@@ -144,11 +150,6 @@ fn the_command_waits_for_no_frozen_login_either() {
     }
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(3), "{took:?}");
-    for mut child in frozen {
-        let _ = kill_process(Pid::from_child(&child), Signal::CONT);
-        let _ = child.kill();
-        let _ = child.wait();
-    }
 }
 
 /// A prompt that stands in no other file.

@@ -122,7 +122,8 @@ impl<'a> Login<'a> {
         self.identify()?;
         self.consult();
         match self.decision.action {
-            Action::Allow if !self.is_revoked() => return Ok(Cause::Exempt),
+            // Nobody who does not exist is let in by this module; a rule that skips leaves that to the others.
+            Action::Allow if self.account.is_some() && !self.is_revoked() => return Ok(Cause::Exempt),
             Action::Skip if !self.is_revoked() => return Ok(Cause::Skipped),
             _ => {}
         }

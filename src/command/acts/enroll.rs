@@ -6,7 +6,8 @@ use qrtotp_core::otp::otpauth::{self, Name};
 use qrtotp_core::otp::recovery::RecoveryCode;
 use qrtotp_core::otp::{Algorithm, Secret, Shape, Typed};
 use qrtotp_core::qr::{Drawing, Ink, Picture, Size, Style};
-use qrtotp_core::words::{Account, EnrollmentId, Step};
+use qrtotp_core::vault::{Recovery, Vault};
+use qrtotp_core::words::{Account, DeviceId, EnrollmentId, Label, Step};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -42,9 +43,8 @@ pub fn run(desk: &Desk, options: &EnrollOptions) -> Result<(), Ending> {
         hand_over(desk, set)?;
     }
     let key = draft.secret.to_base32();
-    let (id, shown_label) = (draft.id, draft.label.clone());
-    let occasion = Occasion { account: &account, now: desk.now()?, source: desk.source(), random: desk.random() };
-    let exclusive = vault.exclusive()?;
+    let device = (draft.id, draft.label.clone());
+    let _exclusive = vault.exclusive()?;
     if enroll::revoked_at(&vault, &account) != revoked {
         return Err(Ending::new(Code::Conflict, "the enrollment was revoked in the meantime; nothing was stored"));
     }
@@ -54,26 +54,42 @@ pub fn run(desk: &Desk, options: &EnrollOptions) -> Result<(), Ending> {
     }
     desk.screen.check_writable()?;
     let kept = set.as_ref().map(|set| set.kept.clone()).unwrap_or_default();
-    let enrollment = match plan {
-        Plan::Fresh { replace } => enroll::store_fresh(&vault, &occasion, draft, confirmed, kept, replace)?,
-        Plan::Add => enroll::store_device(&vault, &occasion, draft, confirmed)?,
-    };
-    drop(exclusive);
-    let mut event = desk.event(Kind::Enroll, &account, reason(&plan, options));
-    event.device = Some((id, shown_label.clone()));
-    event.enrollment = Some(enrollment);
-    desk.record(&event);
+    let enrollment = store(desk, &vault, &account, &plan, draft, confirmed, kept)?;
+    record(desk, &account, reason(&plan, options), &device, enrollment);
     let value = json!({
         "user": account.name,
         "uid": account.uid,
         "enrollment": enrollment,
-        "device": { "id": id, "label": shown_label },
+        "device": { "id": device.0, "label": device.1 },
         "uri": uri.as_str(),
         "key": key.as_str(),
         "verified": confirmed.is_some(),
         "recovery_codes": set.as_ref().map(recovery::as_json),
     });
-    desk.screen.answer(&value, &done(&account, &shown_label.to_string(), &plan, enrollment))
+    desk.screen.answer(&value, &done(&account, device.1.as_str(), &plan, enrollment))
+}
+
+fn store(
+    desk: &Desk,
+    vault: &Vault,
+    account: &Account,
+    plan: &Plan,
+    draft: Draft,
+    confirmed: Option<Step>,
+    recovery: Vec<Recovery>,
+) -> Result<EnrollmentId, Ending> {
+    let occasion = Occasion { account, now: desk.now()?, source: desk.source(), random: desk.random() };
+    Ok(match plan {
+        Plan::Fresh { replace } => enroll::store_fresh(vault, &occasion, draft, confirmed, recovery, *replace)?,
+        Plan::Add => enroll::store_device(vault, &occasion, draft, confirmed)?,
+    })
+}
+
+fn record(desk: &Desk, account: &Account, reason: &str, device: &(DeviceId, Label), enrollment: EnrollmentId) {
+    let mut event = desk.event(Kind::Enroll, account, reason);
+    event.device = Some(device.clone());
+    event.enrollment = Some(enrollment);
+    desk.record(&event);
 }
 
 fn reason(plan: &Plan, options: &EnrollOptions) -> &'static str {
@@ -112,11 +128,12 @@ fn names(desk: &Desk, options: &EnrollOptions, account: &Account) -> Result<Name
 }
 
 /// The key and its shape: made here, or read from standard input.
-fn draft(desk: &Desk, options: &EnrollOptions, label: qrtotp_core::words::Label) -> Result<Draft, Ending> {
+fn draft(desk: &Desk, options: &EnrollOptions, label: Label) -> Result<Draft, Ending> {
     if !options.stdin {
         return Ok(Draft::new(shape(options, Shape::default())?, label, desk.random())?);
     }
-    let line = desk.screen.read_line()?.unwrap_or_default();
+    let nothing = || Ending::new(Code::Usage, "standard input: no key was given");
+    let line = desk.screen.read_line()?.filter(|line| !line.trim().is_empty()).ok_or_else(nothing)?;
     let bad = |what: String| Ending::new(Code::Usage, format!("standard input: {what}"));
     let (secret, said) = if line.trim().to_ascii_lowercase().starts_with("otpauth") {
         let parsed = otpauth::parse(line.trim()).map_err(bad)?;
@@ -152,11 +169,9 @@ fn show(desk: &Desk, options: &EnrollOptions, draft: &Draft, uri: &str, names: &
     if unwatched && style.is_none() {
         return Ok(());
     }
-    desk.screen.say(&format!(
-        "\nScan this with an authenticator app: {}, {}",
-        names.issuer.as_str(),
-        names.account.as_str()
-    ))?;
+    let what = if style.is_some() { "Scan this with" } else { "Type this key into" };
+    let (issuer, account) = (names.issuer.as_str(), names.account.as_str());
+    desk.screen.say(&format!("\n{what} an authenticator app: {issuer}, {account}"))?;
     let rows = key_rows(&draft.secret.in_groups());
     let page = style.map(|style| lay_out(desk, options, style, uri, rows.len())).transpose()?;
     show_page(desk, page.as_ref(), &rows)?;
@@ -253,7 +268,7 @@ fn confirm(desk: &Desk, draft: &Draft) -> Result<Step, Ending> {
 fn explain(check: Check, asked: Shape) -> String {
     match check {
         Check::Right(_) | Check::Wrong => {
-            "That code is wrong. Scan the picture above, and take the code of that entry.".to_owned()
+            "That code is wrong. Take the code of the entry that the picture, or the key above, has made.".to_owned()
         }
         Check::Ignored(shape) => {
             let mut ignored = Vec::new();

@@ -147,7 +147,10 @@ fn explain(desk: &Desk, user: &str, question: &Question) -> Result<(), Ending> {
         Some(account) => status::condition_of(desk, &desk.vault()?, account)?,
         None => Condition::NotEnrolled,
     };
-    let outlook = Outlook::of(explanation.decision, condition);
+    let outlook = match (&account, explanation.decision.action) {
+        (None, action) if action != Action::Skip => Outlook::LockedOut("there is no such user"),
+        _ => Outlook::of(explanation.decision, condition),
+    };
     let decided = explanation.decision;
     let mut lines = vec![format!("{} at {} from {}", quoted(user), question.service, question.source)];
     if account.is_none() {

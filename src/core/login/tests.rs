@@ -733,6 +733,15 @@ fn a_rule_that_skips_is_ignored_and_one_that_allows_is_success_and_nobody_is_ask
 }
 
 #[test]
+fn a_rule_that_allows_everybody_allows_nobody_who_does_not_exist() {
+    let home = Home::with_policy("[[rule]]\naction = \"allow\"");
+    for user in ["mallory", "../../etc/shadow", ""] {
+        assert_eq!(home.cause(user, WRONG_CODE), UnknownUser, "{user:?}");
+    }
+    assert_eq!(home.login("bob", &[]).cause, Exempt);
+}
+
+#[test]
 fn a_revocation_outlasts_rules_that_leave_open() {
     for action in ["skip", "allow"] {
         let home = home_of_many(&format!("{OPEN}\"{action}\""));
