@@ -63,6 +63,32 @@ pub fn local_end(written: &Datetime) -> Option<u64> {
     u64::try_from(whole).ok()
 }
 
+/// Milliseconds of `30s`, `10m`, `8h`, `7d` or `2w`; `None` for anything else, and for nothing at all (`0m`).
+pub fn duration(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => DAY,
+        "w" => DAY.saturating_mul(7),
+        _ => return None,
+    };
+    let is_plain = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
+    let number: u64 = number.parse().ok().filter(|number| is_plain && *number > 0)?;
+    number.checked_mul(unit)
+}
+
+/// A time in words, as people count down: `3 days`, `5 hours`, `1 minute`. Rounded down, and at least a minute.
+pub fn in_words(milliseconds: u64) -> String {
+    let (count, unit) = match milliseconds {
+        left if left >= DAY.saturating_mul(2) => (left / DAY, "day"),
+        left if left >= 7_200_000 => (left / 3_600_000, "hour"),
+        left => ((left / 60_000).max(1), "minute"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,5 +113,21 @@ mod tests {
     #[test]
     fn the_epoch_is_day_zero() {
         assert_eq!((days_of(1970, 1, 1), date_of(0)), (0, (1970, 1, 1)));
+    }
+
+    #[test]
+    fn durations_have_one_number_and_one_unit() {
+        let read = [("30s", 30_000), ("10m", 600_000), ("8h", 28_800_000), ("7d", 604_800_000), ("2w", 1_209_600_000)];
+        assert!(read.iter().all(|(text, time)| duration(text) == Some(*time)));
+        let wrong = ["", "8", "h", "0h", "-1h", "+1h", "1.5h", "8 h", "8H", "1h30m", "99999999999999999999d", "8\u{e9}"];
+        assert!(wrong.iter().all(|text| duration(text).is_none()));
+        assert_eq!(duration("999999999999999w"), None);
+    }
+
+    #[test]
+    fn a_time_in_words_is_rounded_down() {
+        let words = [(0, "1 minute"), (61_000, "1 minute"), (7_199_999, "119 minutes"), (7_200_000, "2 hours")];
+        assert!(words.iter().all(|(time, text)| in_words(*time) == *text));
+        assert_eq!((in_words(DAY * 2 - 1).as_str(), in_words(DAY * 2).as_str()), ("47 hours", "2 days"));
     }
 }

@@ -5,11 +5,11 @@ use zeroize::Zeroizing;
 use crate::budget::{Act, Entry, Hit};
 use crate::files::Trouble;
 use crate::otp::otpauth::{self, Name};
-use crate::otp::recovery::{self, RecoveryCode, RecoveryHash, Selector};
-use crate::otp::{Algorithm, Code, Secret, Shape, code};
+use crate::otp::recovery::{self, RecoveryCode, Selector};
+use crate::otp::{Algorithm, Code, SaltedHash, Secret, Shape, code};
 use crate::policy::Window;
 use crate::ports::{NoRandom, Random};
-use crate::vault::{Credentials, Device, MAX_DEVICES, Recovery, Vault};
+use crate::vault::{Credentials, Device, LockedRoom, MAX_DEVICES, Recovery, Replaced, Ticket, Tickets, Vault};
 use crate::words::{Account, AttemptId, DeviceId, EnrollmentId, Label, Now, Source, Step, Uid, UserName, WallTime};
 
 /// How often a code may be tried before an enrollment is given up.
@@ -59,9 +59,7 @@ impl Draft {
     /// # Errors
     /// [`NoRandom`] where the kernel gives no random numbers.
     pub fn with(secret: Secret, shape: Shape, label: Label, random: &dyn Random) -> Result<Self, NoRandom> {
-        let mut id = [0; 4];
-        random.fill(&mut id)?;
-        Ok(Self { secret, shape, label, id: DeviceId(id) })
+        Ok(Self { secret, shape, label, id: DeviceId(random_bytes(random)?) })
     }
 
     /// What the picture carries.
@@ -110,7 +108,7 @@ impl Draft {
 
     fn into_device(self, now: Now) -> Device {
         let Self { secret, shape, label, id } = self;
-        Device { id, label, shape, secret, added: now.wall, enabled: true }
+        Device { id, label, shape, secret, added: now.wall, enabled: true, ticket: None, replaced: None }
     }
 }
 
@@ -130,7 +128,7 @@ impl RecoverySet {
     pub fn new(random: &dyn Random, taken: &[Selector]) -> Result<Self, NoRandom> {
         let codes = recovery::generate_set(random, taken)?;
         let keep =
-            |code: &RecoveryCode| Ok(Recovery { selector: code.selector(), hash: RecoveryHash::new(code, random)? });
+            |code: &RecoveryCode| Ok(Recovery { selector: code.selector(), hash: code.hash(random)? });
         let kept = codes.iter().map(keep).collect::<Result<_, _>>()?;
         Ok(Self { codes, kept })
     }
@@ -147,8 +145,10 @@ pub enum NotStored {
     NeedsReplace(&'static str),
     /// A device of that label is there.
     LabelTaken,
-    /// There are [`MAX_DEVICES`] devices.
+    /// There are as many devices as a user may have.
     TooMany,
+    /// Another login enrolled the user in the meantime.
+    Taken,
 }
 
 impl From<Trouble> for NotStored {
@@ -179,7 +179,13 @@ pub enum Plan {
 ///
 /// # Errors
 /// [`NotStored`] where it could not be stored.
-pub fn plan(vault: &Vault, account: &Account, label: &Label, replace: bool) -> Result<Plan, NotStored> {
+pub fn plan(
+    vault: &Vault,
+    account: &Account,
+    label: &Label,
+    most: usize,
+    replace: bool,
+) -> Result<Plan, NotStored> {
     let Some(room) = (match vault.room(account.uid) {
         Err(_) if replace => return Ok(Plan::Fresh { replace }),
         room => room?,
@@ -190,10 +196,15 @@ pub fn plan(vault: &Vault, account: &Account, label: &Label, replace: bool) -> R
         return Ok(Plan::Fresh { replace });
     }
     let (credentials, _) = room.credentials()?;
-    check_addable(&credentials, account, label).map(|()| Plan::Add)
+    check_addable(&credentials, account, label, most).map(|()| Plan::Add)
 }
 
-fn check_addable(credentials: &Credentials, account: &Account, label: &Label) -> Result<(), NotStored> {
+fn check_addable(
+    credentials: &Credentials,
+    account: &Account,
+    label: &Label,
+    most: usize,
+) -> Result<(), NotStored> {
     if credentials.revoked.is_some() {
         return Err(NotStored::NeedsReplace("the enrollment was revoked"));
     }
@@ -203,7 +214,7 @@ fn check_addable(credentials: &Credentials, account: &Account, label: &Label) ->
     if credentials.devices.iter().any(|device| device.label == *label) {
         return Err(NotStored::LabelTaken);
     }
-    if credentials.devices.len() >= MAX_DEVICES {
+    if credentials.devices.len() >= most.min(MAX_DEVICES) {
         return Err(NotStored::TooMany);
     }
     Ok(())
@@ -256,11 +267,12 @@ pub fn store_device(
     occasion: &Occasion<'_>,
     draft: Draft,
     confirmed: Option<Step>,
+    most: usize,
 ) -> Result<EnrollmentId, NotStored> {
     let gone = || Trouble::new(vault.path(), "the enrollment was removed in the meantime");
-    let room = vault.room(occasion.account.uid)?.ok_or_else(gone)?;
+    let room = vault.lock(occasion.account.uid)?.ok_or_else(gone)?;
     let (mut credentials, _) = room.credentials()?;
-    check_addable(&credentials, occasion.account, &draft.label)?;
+    check_addable(&credentials, occasion.account, &draft.label, most)?;
     let journal = room.journal(&credentials)?;
     // A device beside a journal that refuses everybody would be no device.
     journal.read()?;
@@ -272,15 +284,198 @@ pub fn store_device(
     Ok(credentials.enrollment)
 }
 
+/// What lets somebody enroll at a login.
+#[derive(Clone, Copy)]
+pub enum Permit<'a> {
+    /// A ticket, which is spent by it.
+    Ticket(&'a Tickets, &'a Ticket),
+    /// The factor that came before: a first enrollment only.
+    FirstFactor,
+}
+
+impl<'a> Permit<'a> {
+    fn ticket(self) -> Option<&'a Ticket> {
+        match self {
+            Self::Ticket(_, ticket) => Some(ticket),
+            Self::FirstFactor => None,
+        }
+    }
+
+    /// Looked at when everything stands ready, right before it counts.
+    fn check(self) -> Result<(), Trouble> {
+        match self {
+            Self::Ticket(tickets, ticket) => tickets.check_there(ticket.id),
+            Self::FirstFactor => Ok(()),
+        }
+    }
+}
+
+/// What an enrollment at a login came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stored {
+    /// The user had no enrollment, or a revoked one.
+    First,
+    /// One more device.
+    Added,
+    /// A device in place of another one.
+    InPlace,
+}
+
+/// Stores what was enrolled at a login: a first enrollment, one after a revocation, one more device, or one in place of
+/// another. A first enrollment has no recovery codes yet, see [`store_recovery`]. The confirmed step is claimed.
+///
+/// Whatever is there is looked at again here, and the ticket last of all: two logins at once make one enrollment.
+///
+/// # Errors
+/// [`NotStored`]; nothing has changed then, and the ticket is as good as before.
+pub fn store_at_login(
+    vault: &Vault,
+    occasion: &Occasion<'_>,
+    draft: Draft,
+    confirmed: Step,
+    permit: Permit<'_>,
+    most: usize,
+) -> Result<(EnrollmentId, Stored), NotStored> {
+    let attempt = AttemptId(random_bytes(occasion.random)?);
+    let Some(room) = vault.lock(occasion.account.uid)? else {
+        return store_first(vault, occasion, draft, confirmed, permit, attempt);
+    };
+    let (credentials, _) = room.credentials()?;
+    let done = match (&credentials.revoked, permit.ticket()) {
+        (_, None) => return Err(NotStored::Taken),
+        (Some(revoked), Some(ticket)) if revoked.time < ticket.made => {
+            let (fresh, entry) = first_credentials(occasion, draft, confirmed, permit)?;
+            room.start_afresh_if(&fresh, &[entry], || permit.check())?;
+            (fresh.enrollment, Stored::First)
+        }
+        (Some(_), Some(_)) => return Err(NotStored::NeedsReplace("the enrollment was revoked")),
+        (None, Some(ticket)) => add_at_login(&room, occasion, draft, confirmed, permit, (credentials, ticket), most)?,
+    };
+    room.check_in_place(vault)?;
+    Ok(done)
+}
+
+fn store_first(
+    vault: &Vault,
+    occasion: &Occasion<'_>,
+    draft: Draft,
+    confirmed: Step,
+    permit: Permit<'_>,
+    attempt: AttemptId,
+) -> Result<(EnrollmentId, Stored), NotStored> {
+    let (credentials, entry) = first_credentials(occasion, draft, confirmed, permit)?;
+    let staging = match permit {
+        Permit::Ticket(tickets, ticket) => tickets.staging(ticket.id, attempt),
+        Permit::FirstFactor => vault.staging(occasion.account.uid, attempt),
+    };
+    match vault.install_first(&staging, &credentials, &[entry], || permit.check())? {
+        true => Ok((credentials.enrollment, Stored::First)),
+        false => Err(NotStored::Taken),
+    }
+}
+
+fn first_credentials(
+    occasion: &Occasion<'_>,
+    draft: Draft,
+    confirmed: Step,
+    permit: Permit<'_>,
+) -> Result<(Credentials, Entry), NotStored> {
+    let claim = Act::Claim(Hit { device: draft.id, step: confirmed });
+    let entry = note(occasion.now, occasion.source, claim, occasion.random)?;
+    let mut credentials = blank(occasion.account, occasion.now.wall, occasion.random)?;
+    let ticket = permit.ticket().map(|ticket| ticket.id);
+    credentials.devices.push(Device { ticket, ..draft.into_device(occasion.now) });
+    Ok((credentials, entry))
+}
+
+fn add_at_login(
+    room: &LockedRoom,
+    occasion: &Occasion<'_>,
+    draft: Draft,
+    confirmed: Step,
+    permit: Permit<'_>,
+    (mut credentials, ticket): (Credentials, &Ticket),
+    most: usize,
+) -> Result<(EnrollmentId, Stored), NotStored> {
+    if credentials.devices.iter().any(|device| device.ticket == Some(ticket.id)) {
+        return Err(NotStored::Taken);
+    }
+    let replaced = Replaced { by: draft.id, until: occasion.now.wall, step: confirmed };
+    let stored = make_way(&mut credentials, ticket, replaced);
+    let label = free_label(&credentials, &draft.label);
+    let draft = Draft { label, ..draft };
+    // The one that goes does not count.
+    let most = if stored == Stored::InPlace { MAX_DEVICES } else { most };
+    check_addable(&credentials, occasion.account, &draft.label, most)?;
+    let journal = room.journal(&credentials)?;
+    journal.read()?;
+    let claim = Act::Claim(Hit { device: draft.id, step: confirmed });
+    journal.append(&note(occasion.now, occasion.source, claim, occasion.random)?)?;
+    credentials.devices.push(Device { ticket: Some(ticket.id), ..draft.into_device(occasion.now) });
+    room.replace_credentials_if(&credentials, || permit.check())?;
+    Ok((credentials.enrollment, stored))
+}
+
+/// Marks the device that the new one takes the place of; removes it at once where both together were too many.
+fn make_way(credentials: &mut Credentials, ticket: &Ticket, replaced: Replaced) -> Stored {
+    let Some(replacement) = ticket.replaces else { return Stored::Added };
+    let is_old = |device: &Device| device.id == replacement.device;
+    if credentials.devices.len() >= MAX_DEVICES || replacement.overlap == 0 {
+        credentials.devices.retain(|device| !is_old(device));
+    }
+    let until = WallTime(replaced.until.0.saturating_add(replacement.overlap));
+    let old = credentials.devices.iter_mut().find(|device| is_old(device));
+    old.into_iter().for_each(|old| old.replaced = Some(Replaced { until, ..replaced }));
+    Stored::InPlace
+}
+
+/// The label, or the same with a number where a device has it already: at a login nobody can be asked for another one.
+fn free_label(credentials: &Credentials, wanted: &Label) -> Label {
+    let is_free = |label: &Label| credentials.devices.iter().all(|device| device.label != *label);
+    let numbered = |number: u32| {
+        let end = format!(" {number}");
+        let room = Label::MAX.saturating_sub(end.len());
+        Label::parse(&format!("{}{end}", wanted.as_str().chars().take(room).collect::<String>()))
+    };
+    let more = (2..100).filter_map(numbered);
+    std::iter::once(wanted.clone()).chain(more).find(is_free).unwrap_or_else(|| wanted.clone())
+}
+
+/// Stores the recovery codes of an enrollment that has none, once one of them was typed back.
+///
+/// # Errors
+/// [`NotStored`]; nothing has changed then.
+pub fn store_recovery(
+    vault: &Vault,
+    account: &Account,
+    enrollment: EnrollmentId,
+    kept: Vec<Recovery>,
+) -> Result<(), NotStored> {
+    let gone = || Trouble::new(vault.path(), "the enrollment was removed in the meantime");
+    let room = vault.lock(account.uid)?.ok_or_else(gone)?;
+    let (mut credentials, _) = room.credentials()?;
+    let is_same = credentials.enrollment == enrollment && credentials.revoked.is_none();
+    if !is_same || !credentials.recovery.is_empty() {
+        return Err(NotStored::Taken);
+    }
+    credentials.recovery = kept;
+    room.replace_credentials_if(&credentials, || Ok(()))?;
+    Ok(room.check_in_place(vault)?)
+}
+
+fn random_bytes<const N: usize>(random: &dyn Random) -> Result<[u8; N], NoRandom> {
+    let mut bytes = [0; N];
+    random.fill(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Credentials without device and recovery codes, with a fresh enrollment id.
 ///
 /// # Errors
 /// [`NoRandom`] where the kernel gives no random numbers.
 pub fn blank(account: &Account, now: WallTime, random: &dyn Random) -> Result<Credentials, NoRandom> {
-    let mut id = [0; 8];
-    random.fill(&mut id)?;
     Ok(Credentials {
-        enrollment: EnrollmentId(id),
+        enrollment: EnrollmentId(random_bytes(random)?),
         user: account.name.clone(),
         uid: account.uid,
         created: now,
@@ -301,7 +496,7 @@ pub fn decoy(now: Now, random: &dyn Random) -> Result<Option<Credentials>, NoRan
     let mut credentials = blank(&account, now.wall, random)?;
     credentials.devices.push(Draft::new(Shape::default(), label, random)?.into_device(now));
     let codes = recovery::generate_set(random, &[])?;
-    let keep = |code: &RecoveryCode| Recovery { selector: code.selector(), hash: RecoveryHash::decoy() };
+    let keep = |code: &RecoveryCode| Recovery { selector: code.selector(), hash: SaltedHash::decoy() };
     credentials.recovery = codes.iter().map(keep).collect();
     Ok(Some(credentials))
 }
@@ -316,8 +511,7 @@ fn claim(occasion: &Occasion<'_>, device: DeviceId, confirmed: Option<Step>) -> 
 /// # Errors
 /// [`NoRandom`] where the kernel gives no random numbers.
 pub fn note(now: Now, source: Source, act: Act, random: &dyn Random) -> Result<Entry, NoRandom> {
-    let mut id = [0; 8];
-    random.fill(&mut id)?;
+    let id = random_bytes(random)?;
     let mut service = [0; 16];
     service.iter_mut().zip(b"qrtotp").for_each(|(to, from)| *to = *from);
     Ok(Entry { id: AttemptId(id), now, source: source.key(), service, tag: [0; 8], silent: true, act })

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::verdict::{Cause, PamAnswer};
-use crate::words::{AttemptId, DeviceId, EnrollmentId, Label, Source, Uid, UserName, WallTime};
+use crate::words::{AttemptId, DeviceId, EnrollmentId, Label, Source, TicketId, Uid, UserName, WallTime};
 
 /// What a host said of itself and of the caller, cleaned for the log: bytes 0x20 to 0x7e, at most 256 of them.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
@@ -37,7 +37,7 @@ impl Printable {
     }
 
     /// The same without blanks, for the fields of a syslog line, which other tools split at blanks.
-    fn as_field(&self) -> String {
+    pub fn as_field(&self) -> String {
         self.0.replace(' ', "\\x20")
     }
 }
@@ -66,6 +66,14 @@ pub enum Kind {
     Revoke,
     /// State of an account that no longer exists was removed.
     Collect,
+    /// An enrollment ticket was made.
+    TicketNew,
+    /// An enrollment ticket was typed that is good.
+    TicketOpen,
+    /// An enrollment ticket was revoked.
+    TicketRevoke,
+    /// Places where somebody was not asked again were forgotten.
+    Forget,
 }
 
 /// How it ended.
@@ -153,6 +161,8 @@ pub struct Event {
     pub offset: Option<i64>,
     /// Which enrollment.
     pub enrollment: Option<EnrollmentId>,
+    /// Which enrollment ticket; the id says nothing of what is typed.
+    pub ticket: Option<TicketId>,
     /// Attempts left before two codes are asked.
     pub budget_left: Option<u32>,
     /// Microseconds from the answer to the verdict.
@@ -180,6 +190,7 @@ impl Event {
             device: None,
             offset: None,
             enrollment: None,
+            ticket: None,
             budget_left: None,
             duration_us: 0,
             detail: None,
@@ -231,6 +242,9 @@ impl Event {
         if let Some(rule) = self.rule {
             push_field(&mut line, "rule", &rule.to_string());
         }
+        if let Some(ticket) = self.ticket {
+            push_field(&mut line, "ticket", &ticket.to_string());
+        }
         if let Some(left) = self.budget_left {
             push_field(&mut line, "budget", &left.to_string());
         }
@@ -266,6 +280,7 @@ impl Event {
             label: self.device.as_ref().map(|(_, label)| label),
             offset: self.offset,
             enrollment: self.enrollment,
+            ticket: self.ticket,
             budget_left: self.budget_left,
             duration_us: self.duration_us,
             detail: self.detail.as_ref(),
@@ -330,6 +345,8 @@ struct Line<'a> {
     offset: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     enrollment: Option<EnrollmentId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket: Option<TicketId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     budget_left: Option<u32>,
     duration_us: u64,

@@ -1,8 +1,8 @@
 //! What a typed answer turns out to be against the keys: computed for everybody alike, compared in constant time.
 
 use crate::budget::{Act, Hit};
-use crate::otp::recovery::{RecoveryCode, RecoveryHash, Selector};
-use crate::otp::{Code, Typed, code};
+use crate::otp::recovery::{RecoveryCode, Selector};
+use crate::otp::{Code, SaltedHash, Typed, code};
 use crate::policy::Window;
 use crate::vault::Credentials;
 use crate::words::Now;
@@ -60,8 +60,8 @@ impl Evidence {
     fn of_recovery(typed: &RecoveryCode, credentials: &Credentials) -> Self {
         let selector = typed.selector();
         let kept = credentials.recovery.iter().find(|kept| kept.selector == selector);
-        let decoy = RecoveryHash::decoy();
-        let is_right = kept.map_or(&decoy, |kept| &kept.hash).matches(typed);
+        let decoy = SaltedHash::decoy();
+        let is_right = typed.is_of(kept.map_or(&decoy, |kept| &kept.hash));
         code::burn_stack();
         if is_right { Self::Recovery(selector) } else { Self::NoRecovery }
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use zeroize::Zeroizing;
 
 /// Why state or policy cannot be used: a path and what is wrong with it, for an administrator.
@@ -115,10 +116,25 @@ impl Folder {
     /// [`Trouble`]; nothing is left over then, and the old file is untouched, unless only the last step failed, which makes
     /// the new one durable.
     pub fn replace(&self, name: &str, content: &[u8], reserve: u64) -> Result<(), Trouble> {
-        let fresh = format!("{name}.new");
+        self.replace_if(name, content, reserve, || Ok(()))
+    }
+
+    /// The same if `may` says so once the new file stands ready beside the old one, under [`arriving`]: whoever removes it
+    /// there prevents the rest.
+    ///
+    /// # Errors
+    /// As [`Folder::replace`], and what `may` says.
+    pub fn replace_if(
+        &self,
+        name: &str,
+        content: &[u8],
+        reserve: u64,
+        may: impl FnOnce() -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let fresh = arriving(name);
         let path = self.path.join(&fresh);
         self.remove(&fresh)?;
-        let done = self.write_new(&fresh, content, reserve).and_then(|()| {
+        let done = self.write_new(&fresh, content, reserve).and_then(|()| may()).and_then(|()| {
             fs::renameat(&self.fd, &fresh, &self.fd, name).map_err(|errno| Trouble::os(&path, "rename", errno))
         });
         if done.is_err() {
@@ -147,6 +163,43 @@ impl Folder {
             return Err(fail("write")(Errno::NOSPC));
         }
         fs::fsync(&fd).map_err(fail("sync"))
+    }
+
+    /// Appends one byte to a file, which is made if it is not there, and makes it durable. Gives how many there are then,
+    /// the own one last: whoever counts at the same time gets another number.
+    ///
+    /// # Errors
+    /// [`Trouble`] where the byte is not surely on disk.
+    pub fn count_up(&self, name: &str) -> Result<u64, Trouble> {
+        let path = self.path.join(name);
+        let fail = |errno| Trouble::os(&path, "append", errno);
+        let flags = OFlags::WRONLY | OFlags::APPEND;
+        let opened = match self.file(name, flags, Privacy::Secret)? {
+            None => {
+                // Another login may be faster; what counts is whether it is there then.
+                let _ = self.write_new(name, b"", 0);
+                self.file(name, flags, Privacy::Secret)?
+            }
+            found => found,
+        };
+        let (fd, stat) = opened.ok_or_else(|| Trouble::new(&path, "vanished"))?;
+        refuse_limited(&path, u64::try_from(stat.st_size).unwrap_or(0).saturating_add(1))?;
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(&fd, b".")).map_err(fail)?;
+        let end = fs::tell(&fd).map_err(fail)?;
+        fs::fdatasync(&fd).map_err(fail)?;
+        if written == 1 { Ok(end) } else { Err(fail(Errno::NOSPC)) }
+    }
+
+    /// The names in this folder.
+    ///
+    /// # Errors
+    /// [`Trouble`] where it cannot be listed.
+    pub fn names(&self) -> Result<Vec<String>, Trouble> {
+        let fail = |errno| Trouble::new(&self.path, format_args!("cannot be listed: {}", describe(errno)));
+        let items = fs::Dir::read_from(&self.fd).map_err(fail)?;
+        let name = |item: fs::DirEntry| item.file_name().to_string_lossy().into_owned();
+        let names: Vec<_> = items.map(|item| item.map(name).map_err(fail)).collect::<Result<_, _>>()?;
+        Ok(names.into_iter().filter(|name| name != "." && name != "..").collect())
     }
 
     /// Removes a file; it is no error if nothing is there.
@@ -189,6 +242,11 @@ pub struct Version {
 }
 
 impl Version {
+    /// Numbers that no other version has while the file system lives.
+    pub fn numbers(&self) -> [i128; 4] {
+        [self.device.into(), self.inode.into(), self.changed.0.into(), self.changed.1.into()]
+    }
+
     /// The version that was looked at.
     pub fn of(stat: &Stat) -> Self {
         let nanoseconds = i64::try_from(stat.st_ctime_nsec).unwrap_or(0);
@@ -278,6 +336,25 @@ pub fn reserve(fd: &OwnedFd, from: u64, bytes: u64) -> Result<(), Errno> {
         Err(Errno::OPNOTSUPP) => Ok(()),
         other => other,
     }
+}
+
+/// Whoever calls su may limit the size of files so that what he appends is cut off. What a write beyond the limit also
+/// brings is SIGXFSZ, which ends the host.
+///
+/// # Errors
+/// [`Trouble`] where a file of that size cannot be written by this process.
+pub fn refuse_limited(path: &Path, needed: u64) -> Result<(), Trouble> {
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) if limit < needed => {
+            Err(Trouble::new(path, "cannot append: this process may not write files of that size (ulimit -f)"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Under which name a file stands ready before it replaces another one.
+pub fn arriving(name: &str) -> String {
+    format!("{name}.new")
 }
 
 /// Moves a descriptor above 2. Where the caller left 0, 1 or 2 closed, ours would land there, and the host's next line

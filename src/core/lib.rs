@@ -10,6 +10,8 @@
 //! | [`budget`] | journal records -> what is used and what is left | nothing: pure |
 //! | [`vault`] | credentials and journals | the state folder |
 //! | [`enroll`] | a key -> a picture -> a confirmed code -> stored | the vault |
+//! | [`wizard`] | the conversation in which somebody enrolls | nothing: talks |
+//! | [`remember`] | where somebody is not asked again for a while | the runtime folder |
 //! | [`qr`] | a text -> a picture in terminal characters | nothing: pure |
 //! | [`flood`] | answers a source and minute | the runtime folder |
 //! | [`files`] | opening what is trusted, with every check | what it is told to |
@@ -34,9 +36,11 @@ pub mod otp;
 pub mod policy;
 pub mod ports;
 pub mod qr;
+pub mod remember;
 pub mod subject;
 #[cfg(test)]
 mod testkit;
 pub mod vault;
 pub mod verdict;
+pub mod wizard;
 pub mod words;

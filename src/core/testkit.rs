@@ -16,8 +16,8 @@ use crate::budget::Entry;
 use crate::events::{Event, Printable, Scene};
 use crate::login::{Request, World, login};
 use crate::otp::code::Generator;
-use crate::otp::recovery::{RecoveryCode, RecoveryHash};
-use crate::otp::{Secret, Shape};
+use crate::otp::recovery::RecoveryCode;
+use crate::otp::{SaltedHash, Secret, Shape};
 use crate::policy::Policy;
 use crate::ports::{
     Answer, Clock, Conversation, Directory, Events, LookupFailed, NoConversation, NoRandom, Prompt, Random,
@@ -63,6 +63,8 @@ pub fn device(id: DeviceId, key: &str) -> Device {
         secret: Secret::from_base32(key).unwrap(),
         added: WallTime(0),
         enabled: true,
+        ticket: None,
+        replaced: None,
     }
 }
 
@@ -72,7 +74,7 @@ fn kept(text: &str) -> Recovery {
     let (salt, mut hash) = ([7; 16], [0; 32]);
     pbkdf2::pbkdf2_hmac::<Sha256>(text.split_at(4).1.as_bytes(), &salt, 1, &mut hash);
     let stored = format!("pbkdf2-sha256$1${}${}", HEXLOWER.encode(&salt), HEXLOWER.encode(&hash));
-    Recovery { selector: code.selector(), hash: RecoveryHash::parse(&stored).unwrap() }
+    Recovery { selector: code.selector(), hash: SaltedHash::parse(&stored).unwrap() }
 }
 
 /// Alice's credentials: a phone, a tablet, three recovery codes.

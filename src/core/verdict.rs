@@ -30,6 +30,12 @@ pub enum Cause {
     TwoCodes,
     /// A recovery code, used for the first time, recorded.
     Recovery,
+    /// The user enrolled at this login: the new device's code was right.
+    Enrolled,
+    /// A code was given at this place before, within the time that a rule gives.
+    Remembered,
+    /// The user has no enrollment yet, and a rule gives time.
+    Grace,
     /// A rule allows without a code.
     Exempt,
     /// A rule leaves the decision to the other modules.
@@ -66,6 +72,12 @@ pub enum Cause {
     NoDevice,
     /// More attempts from this source than the flood limit allows.
     Flooded,
+    /// An enrollment ticket that is not, or no longer, good for this user here.
+    Ticket,
+    /// The wizard was given up, or too many wrong codes were typed in it; nothing was stored.
+    GivenUp,
+    /// Another login or command enrolled or changed the user in the meantime; nothing was stored.
+    Overtaken,
     /// The user has no enrollment.
     NotEnrolled,
     /// No such user.
@@ -92,10 +104,13 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 38] = [
         Self::Code,
         Self::TwoCodes,
         Self::Recovery,
+        Self::Enrolled,
+        Self::Remembered,
+        Self::Grace,
         Self::Exempt,
         Self::Skipped,
         Self::Denied,
@@ -114,6 +129,9 @@ impl Cause {
         Self::Disabled,
         Self::NoDevice,
         Self::Flooded,
+        Self::Ticket,
+        Self::GivenUp,
+        Self::Overtaken,
         Self::NotEnrolled,
         Self::UnknownUser,
         Self::Revoked,
@@ -133,6 +151,9 @@ impl Cause {
             Self::Code => (PamAnswer::Success, "code"),
             Self::TwoCodes => (PamAnswer::Success, "two_codes"),
             Self::Recovery => (PamAnswer::Success, "recovery"),
+            Self::Enrolled => (PamAnswer::Success, "enrolled"),
+            Self::Remembered => (PamAnswer::Success, "remembered"),
+            Self::Grace => (PamAnswer::Success, "grace"),
             Self::Exempt => (PamAnswer::Success, "exempt"),
             Self::Skipped => (PamAnswer::Ignore, "skipped"),
             Self::Denied => (PamAnswer::AuthErr, "denied"),
@@ -151,6 +172,9 @@ impl Cause {
             Self::Disabled => (PamAnswer::AuthErr, "disabled"),
             Self::NoDevice => (PamAnswer::AuthErr, "no_device"),
             Self::Flooded => (PamAnswer::AuthErr, "flooded"),
+            Self::Ticket => (PamAnswer::AuthErr, "ticket"),
+            Self::GivenUp => (PamAnswer::AuthErr, "given_up"),
+            Self::Overtaken => (PamAnswer::AuthErr, "overtaken"),
             Self::NotEnrolled => (PamAnswer::AuthErr, "not_enrolled"),
             Self::UnknownUser => (PamAnswer::AuthErr, "unknown_user"),
             Self::Revoked => (PamAnswer::AuthErr, "revoked"),
@@ -182,8 +206,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn only_an_accepted_factor_or_an_exemption_is_success_and_only_a_rule_is_ignored() {
-        let accepted = [Cause::Code, Cause::TwoCodes, Cause::Recovery, Cause::Exempt];
+    fn only_an_accepted_factor_or_what_a_rule_gives_is_success_and_only_a_rule_is_ignored() {
+        let factors = [Cause::Code, Cause::TwoCodes, Cause::Recovery, Cause::Enrolled];
+        let rules = [Cause::Remembered, Cause::Grace, Cause::Exempt];
+        let accepted = [factors.as_slice(), &rules].concat();
         for cause in Cause::ALL {
             assert_eq!(cause.answer() == PamAnswer::Success, accepted.contains(&cause), "{cause:?}");
             assert_eq!(cause.answer() == PamAnswer::Ignore, cause == Cause::Skipped, "{cause:?}");

@@ -163,6 +163,11 @@ id!(
     4
 );
 id!(
+    /// Names one enrollment ticket; it says nothing of what is typed.
+    TicketId,
+    8
+);
+id!(
     /// Names one attempt: the same in the journal, the event and the syslog line.
     AttemptId,
     8

@@ -6,7 +6,7 @@
 //! | `random` | [`SystemRandom`] | getrandom(2) |
 //! | `users` | [`Users`] | the name service |
 //! | `log` | [`Log`] | `/dev/log`, the events file |
-//! | `process` | [`caller`], [`host_name`] | the ids of this process, uname(2) |
+//! | `process` | [`caller`], [`host_name`], [`session`] | the ids of this process, uname(2), `/proc/self/stat` |
 //!
 //! This code runs inside sshd, sudo, su and login. It starts no thread and no process, keeps no descriptor open between
 //! calls, reads no environment, and changes nothing that belongs to the whole process: no umask, signal, directory,
@@ -23,6 +23,6 @@ mod users;
 
 pub use clock::SystemClock;
 pub use log::Log;
-pub use process::{Caller, caller, host_name};
+pub use process::{Caller, caller, host_name, session};
 pub use random::SystemRandom;
 pub use users::Users;

@@ -118,7 +118,7 @@ struct Names {
 
 fn names(desk: &Desk, options: &EnrollOptions, account: &Account) -> Result<Names, Ending> {
     let wrong = |what: &'static str| move |why: String| Ending::new(Code::Usage, format!("{what} {why}"));
-    let issuer = match (&options.issuer, &desk.policy.issuer) {
+    let issuer = match (&options.issuer, &desk.policy.enrolling.issuer) {
         (Some(text), _) => Name::issuer(text).map_err(wrong("--issuer"))?,
         (None, Some(name)) => name.clone(),
         (None, None) => Name::issuer(&qrtotp_system::host_name()).map_err(wrong("the host's name as an issuer"))?,

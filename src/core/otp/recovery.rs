@@ -1,25 +1,17 @@
 //! Recovery codes: a selector of 20 bits, which says which one it is, and 80 random bits, which are kept as a salted hash.
 //!
-//! The alphabet is Crockford's base32: no I, L, O, U; a typed I or L counts as 1, an O as 0. NIST SP 800-63B, section
-//! 5.1.2.2, asks for a salted password hash below 112 bits; the selector means that a try costs one hash, not ten.
+//! The selector means that a try costs one hash, not ten.
 
 use std::fmt;
-use std::sync::OnceLock;
 
-use data_encoding::{Encoding, HEXLOWER, Specification};
-use sha2::Sha256;
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::crockford;
+use super::salted::SaltedHash;
 use crate::ports::{NoRandom, Random};
 
 /// How many codes a set has.
 pub const SET: usize = 10;
-/// PBKDF2 rounds of new hashes: a few milliseconds. The bits are random, so more would only help a flood.
-const ROUNDS: u32 = 10_000;
-/// Most rounds that a stored hash may ask for.
-const MAX_ROUNDS: u32 = 100_000;
-
 /// One recovery code as it is typed or shown: wiped on drop, never printed by Debug.
 pub struct RecoveryCode(Zeroizing<[u8; RecoveryCode::LENGTH]>);
 
@@ -33,12 +25,7 @@ impl RecoveryCode {
 
     /// Takes 20 characters of the alphabet, in any case.
     pub fn parse(plain: &[u8]) -> Option<Self> {
-        let mut text = Zeroizing::new([0; Self::LENGTH]);
-        (plain.len() == Self::LENGTH).then_some(())?;
-        for (to, from) in text.iter_mut().zip(plain) {
-            *to = canonical(*from)?;
-        }
-        Some(Self(text))
+        crockford::parse(plain).map(Self)
     }
 
     /// Which code of a set this is.
@@ -50,14 +37,20 @@ impl RecoveryCode {
 
     /// The code as people write it down: `XXXX-XXXX-XXXX-XXXX-XXXX`.
     pub fn to_text(&self) -> Zeroizing<String> {
-        let mut text = Zeroizing::new(String::with_capacity(Self::LENGTH.saturating_add(4)));
-        for (at, byte) in self.0.iter().enumerate() {
-            if at > 0 && at.is_multiple_of(4) {
-                text.push('-');
-            }
-            text.push(char::from(*byte));
-        }
-        text
+        crockford::in_groups(&*self.0)
+    }
+
+    /// What is kept of the code: a hash of what follows the selector.
+    ///
+    /// # Errors
+    /// [`NoRandom`] where the kernel gives no random numbers.
+    pub fn hash(&self, random: &dyn Random) -> Result<SaltedHash, NoRandom> {
+        SaltedHash::new(self.secret(), random)
+    }
+
+    /// Whether this is the code that the hash was made of.
+    pub fn is_of(&self, hash: &SaltedHash) -> bool {
+        hash.matches(self.secret())
     }
 
     fn secret(&self) -> &[u8] {
@@ -81,30 +74,8 @@ impl Selector {
     /// Reads four characters of the alphabet.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes: [u8; 4] = text.as_bytes().try_into().ok()?;
-        bytes.iter().all(|byte| canonical(*byte) == Some(*byte)).then_some(Self(bytes))
+        bytes.iter().all(|byte| crockford::canonical(*byte) == Some(*byte)).then_some(Self(bytes))
     }
-}
-
-const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-
-fn canonical(byte: u8) -> Option<u8> {
-    let upper = match byte.to_ascii_uppercase() {
-        b'I' | b'L' => b'1',
-        b'O' => b'0',
-        other => other,
-    };
-    ALPHABET.contains(&upper).then_some(upper)
-}
-
-/// Crockford's base32, upper case.
-fn crockford() -> Option<&'static Encoding> {
-    static ENCODING: OnceLock<Option<Encoding>> = OnceLock::new();
-    let make = || {
-        let mut specification = Specification::new();
-        specification.symbols.extend(ALPHABET.iter().map(|byte| char::from(*byte)));
-        specification.encoding().ok()
-    };
-    ENCODING.get_or_init(make).as_ref()
 }
 
 /// Makes a fresh set of [`SET`] codes with different selectors, none of which is among the taken ones: a spent selector
@@ -127,61 +98,9 @@ pub fn generate_set(random: &dyn Random, taken: &[Selector]) -> Result<Vec<Recov
 fn generate(random: &dyn Random) -> Result<RecoveryCode, NoRandom> {
     let mut bytes = Zeroizing::new([0_u8; 13]);
     random.fill(&mut *bytes)?;
-    let mut text = Zeroizing::new(String::with_capacity(RecoveryCode::LENGTH.saturating_add(1)));
-    crockford().ok_or(NoRandom)?.encode_append(&*bytes, &mut text);
-    RecoveryCode::parse(text.as_bytes().split_at(RecoveryCode::LENGTH).0).ok_or(NoRandom)
-}
-
-/// What is kept of one code: `pbkdf2-sha256$ROUNDS$SALT$HASH`, salt and hash in lower-case hexadecimal.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RecoveryHash {
-    rounds: u32,
-    salt: [u8; 16],
-    hash: [u8; 32],
-}
-
-impl RecoveryHash {
-    /// Hashes a code with a fresh salt.
-    ///
-    /// # Errors
-    /// [`NoRandom`] where the kernel gives no random numbers.
-    pub fn new(code: &RecoveryCode, random: &dyn Random) -> Result<Self, NoRandom> {
-        let mut salt = [0; 16];
-        random.fill(&mut salt)?;
-        Ok(Self { rounds: ROUNDS, salt, hash: *derive(code, &salt, ROUNDS) })
-    }
-
-    /// A hash that no code has, for the work of a try that names no code.
-    pub fn decoy() -> Self {
-        Self { rounds: ROUNDS, salt: [0; 16], hash: [0; 32] }
-    }
-
-    /// Whether this is the code: one hash, compared in constant time.
-    pub fn matches(&self, code: &RecoveryCode) -> bool {
-        derive(code, &self.salt, self.rounds).ct_eq(&self.hash).into()
-    }
-
-    /// Reads the stored form.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('$');
-        (parts.next()? == "pbkdf2-sha256").then_some(())?;
-        let rounds = parts.next()?.parse().ok().filter(|rounds| (1..=MAX_ROUNDS).contains(rounds))?;
-        let salt = HEXLOWER.decode(parts.next()?.as_bytes()).ok()?.try_into().ok()?;
-        let hash = HEXLOWER.decode(parts.next()?.as_bytes()).ok()?.try_into().ok()?;
-        parts.next().is_none().then_some(Self { rounds, salt, hash })
-    }
-}
-
-impl fmt::Display for RecoveryHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pbkdf2-sha256${}${}${}", self.rounds, HEXLOWER.encode(&self.salt), HEXLOWER.encode(&self.hash))
-    }
-}
-
-fn derive(code: &RecoveryCode, salt: &[u8; 16], rounds: u32) -> Zeroizing<[u8; 32]> {
-    let mut hash = Zeroizing::new([0; 32]);
-    pbkdf2::pbkdf2_hmac::<Sha256>(code.secret(), salt, rounds, &mut *hash);
-    hash
+    let text = crockford::encode(&*bytes).ok_or(NoRandom)?;
+    let code = text.as_bytes().get(..RecoveryCode::LENGTH).and_then(RecoveryCode::parse);
+    code.ok_or(NoRandom)
 }
 
 #[cfg(test)]
@@ -224,30 +143,11 @@ mod tests {
 
     #[test]
     fn a_hash_knows_its_code_in_any_case_and_with_look_alikes_and_no_other() {
-        let random = Counting(Cell::new(3));
-        let code = RecoveryCode::parse(b"A0B1C2D3E4F5G6H7J8K9").unwrap();
-        let hash = RecoveryHash::new(&code, &random).unwrap();
-        assert!(hash.matches(&RecoveryCode::parse(b"aobic2d3e4f5g6h7j8k9").unwrap()));
-        assert!(hash.matches(&RecoveryCode::parse(b"AOBLC2D3E4F5G6H7J8K9").unwrap()));
-        assert!(!hash.matches(&RecoveryCode::parse(b"A0B1C2D3E4F5G6H7J8KA").unwrap()));
-        assert!(!RecoveryHash::decoy().matches(&code));
-    }
-
-    #[test]
-    fn the_stored_form_reads_back_and_nothing_else_does() {
-        let code = RecoveryCode::parse(b"A0B1C2D3E4F5G6H7J8K9").unwrap();
-        let text = RecoveryHash::new(&code, &Counting(Cell::new(3))).unwrap().to_string();
-        assert!(RecoveryHash::parse(&text).unwrap().matches(&code));
-        for bad in [
-            "",
-            "pbkdf2-sha256$0$00$00",
-            &text[1..],
-            &text[..text.len() - 1],
-            &format!("{text}$"),
-            &text.replace("$10000$", "$4000000000$"),
-        ] {
-            assert_eq!(RecoveryHash::parse(bad), None, "{bad}");
-        }
+        let code = |text: &[u8]| RecoveryCode::parse(text).unwrap();
+        let hash = code(b"A0B1C2D3E4F5G6H7J8K9").hash(&Counting(Cell::new(3))).unwrap();
+        assert!(code(b"aobic2d3e4f5g6h7j8k9").is_of(&hash));
+        assert!(code(b"AOBLC2D3E4F5G6H7J8K9").is_of(&hash));
+        assert!(!code(b"A0B1C2D3E4F5G6H7J8KA").is_of(&hash));
     }
 
     #[test]

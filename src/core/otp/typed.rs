@@ -1,9 +1,10 @@
-//! What a person types at the prompt: a code, a recovery code, or something that can be neither and costs nothing.
+//! What a person types at the prompt: a code, a recovery code, a ticket, or something that can be none and costs nothing.
 
 use zeroize::Zeroizing;
 
 use super::code::Code;
 use super::recovery::RecoveryCode;
+use super::ticket::TicketCode;
 
 /// What a person typed, parsed.
 #[derive(Debug)]
@@ -20,13 +21,23 @@ impl Typed {
 
     /// Reads an answer. Blanks and dashes are for the eye: `123 456` and `123-456` are the code `123456`.
     pub fn parse(answer: &[u8]) -> Option<Self> {
-        if answer.len() > Self::MAX {
-            return None;
-        }
-        let mut plain = Zeroizing::new(Vec::with_capacity(Self::MAX));
-        plain.extend(answer.iter().copied().filter(|byte| !matches!(byte, b' ' | b'-')));
+        let plain = plain(answer)?;
         Code::parse(&plain).map(Self::Code).or_else(|| RecoveryCode::parse(&plain).map(Self::Recovery))
     }
+}
+
+/// Reads an answer that is a ticket.
+pub fn ticket(answer: &[u8]) -> Option<TicketCode> {
+    TicketCode::parse(&plain(answer)?)
+}
+
+fn plain(answer: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    if answer.len() > Typed::MAX {
+        return None;
+    }
+    let mut plain = Zeroizing::new(Vec::with_capacity(Typed::MAX));
+    plain.extend(answer.iter().copied().filter(|byte| !matches!(byte, b' ' | b'-')));
+    Some(plain)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! The first rule that holds decides; after the last one stands an implicit one that requires a code. What cannot be known
 //! never opens: a rule of which it cannot be known whether it holds is decided both ways, and the stricter way counts.
 
-use super::rules::{Action, Rule, Times, Until};
+use super::rules::{Action, Grace, Rule, Times, Until};
 use super::zone::Zone;
 use crate::calendar::DAY;
 use crate::ports::LookupFailed;
@@ -34,20 +34,45 @@ pub struct Decision {
     pub two_codes: bool,
     /// `[totp] past` for this login, if a rule says so.
     pub past: Option<u32>,
+    /// Until when, and how often, those who have no enrollment get in without a code.
+    pub grace: Option<Grace<WallTime>>,
+    /// Milliseconds in which the same person at the same place is not asked again.
+    pub remember: Option<u64>,
+    /// Whether one prompt takes the password and the code.
+    pub with_password: bool,
     /// Which rule decided, counted from 0; `None`: the implicit last one.
     pub rule: Option<usize>,
 }
 
 impl Decision {
     /// The implicit last rule.
-    pub const LAST: Self = Self { action: Action::Require, two_codes: false, past: None, rule: None };
+    pub const LAST: Self = Self {
+        action: Action::Require,
+        two_codes: false,
+        past: None,
+        grace: None,
+        remember: None,
+        with_password: false,
+        rule: None,
+    };
 
-    fn of(number: usize, rule: &Rule) -> Self {
-        Self { action: rule.action, two_codes: rule.two_codes, past: rule.past, rule: Some(number) }
+    fn of(number: usize, rule: &Rule, grace: Option<Grace<WallTime>>) -> Self {
+        let &Rule { action, two_codes, past, remember, with_password, .. } = rule;
+        Self { action, two_codes, past, grace, remember, with_password, rule: Some(number) }
     }
 
-    fn strictness(&self) -> (Action, bool) {
-        (self.action, self.two_codes)
+    /// The stricter of two, and of what both leave open only what both leave open.
+    fn stricter(self, other: Self) -> Self {
+        let strictness = |decision: &Self| (decision.action, decision.two_codes);
+        let chosen = if strictness(&other) > strictness(&self) { other } else { self };
+        let sooner = |one: Option<WallTime>, other| one.into_iter().chain(other).min();
+        let fewer = |one: Option<u32>, other| one.into_iter().chain(other).min();
+        let grace = self.grace.zip(other.grace).map(|(one, other)| Grace {
+            until: sooner(one.until, other.until),
+            logins: fewer(one.logins, other.logins),
+        });
+        let remember = self.remember.zip(other.remember).map(|(one, other)| one.min(other));
+        Self { grace, remember, ..chosen }
     }
 }
 
@@ -69,15 +94,18 @@ pub struct Explanation {
     pub decision: Decision,
     /// For each rule looked at, in order, whether it held.
     pub rules: Vec<Holds>,
+    /// Why it is not known whether the grace of the rule that decided is over; there is none then.
+    pub unknown_grace: Option<&'static str>,
 }
 
 impl Explanation {
     /// What was not known, for the event.
     pub fn unknown(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.rules.iter().enumerate().filter_map(|(number, holds)| match holds {
+        let conditions = self.rules.iter().enumerate().filter_map(|(number, holds)| match holds {
             Holds::Unknown(what) => Some((number, what.as_str())),
             Holds::Yes | Holds::No(_) => None,
-        })
+        });
+        conditions.chain(self.decision.rule.zip(self.unknown_grace))
     }
 }
 
@@ -88,25 +116,37 @@ pub fn decide(rules: &[Rule], facts: &Facts<'_>) -> Explanation {
     for (number, rule) in rules.iter().enumerate() {
         let holds = holds(rule, facts);
         let decided = holds == Holds::Yes;
+        let grace = grace_now(rule, facts);
         if !matches!(holds, Holds::No(_)) {
-            possible.push(Decision::of(number, rule));
+            possible.push(Decision::of(number, rule, grace.clone().unwrap_or(None)));
         }
         looked_at.push(holds);
         if decided {
-            return Explanation { decision: strictest(&possible), rules: looked_at };
+            return Explanation { decision: strictest(&possible), rules: looked_at, unknown_grace: grace.err() };
         }
     }
     possible.push(Decision::LAST);
-    Explanation { decision: strictest(&possible), rules: looked_at }
+    Explanation { decision: strictest(&possible), rules: looked_at, unknown_grace: None }
 }
 
-/// The strictest of what is possible; of equal ones the first.
 fn strictest(possible: &[Decision]) -> Decision {
-    let stricter = |best: Decision, next: &Decision| if next.strictness() > best.strictness() { *next } else { best };
-    match possible.split_first() {
-        Some((first, rest)) => rest.iter().fold(*first, stricter),
-        None => Decision::LAST,
-    }
+    possible.iter().copied().reduce(Decision::stricter).unwrap_or(Decision::LAST)
+}
+
+/// The grace of a rule that is not over yet; an error where that cannot be known.
+fn grace_now(rule: &Rule, facts: &Facts<'_>) -> Result<Option<Grace<WallTime>>, &'static str> {
+    let Some(grace) = rule.grace else { return Ok(None) };
+    let Some(until) = grace.until else { return Ok(Some(Grace { until: None, logins: grace.logins })) };
+    let time = facts.time.ok_or("enroll_by: the clock went back")?;
+    let until = match until {
+        Until::Moment(end) => end,
+        Until::Local(end) => {
+            let offset = (facts.offset)(&rule.times.zone, WallTime(end));
+            let east = i64::from(offset.ok_or("enroll_by: the time zone is not known here")?);
+            WallTime(end.saturating_add_signed(east.saturating_mul(-1000)))
+        }
+    };
+    Ok((time < until).then_some(Grace { until: Some(until), logins: grace.logins }))
 }
 
 /// A condition that surely does not hold settles the rule, whatever else is unknown.

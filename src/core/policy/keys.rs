@@ -13,6 +13,8 @@ pub enum Kind {
     Number(i64, i64),
     /// One of these words.
     Word(&'static [&'static str]),
+    /// Names of PAM services in a list.
+    Services,
 }
 
 /// A value of a key.
@@ -24,6 +26,8 @@ pub enum Value {
     Switch(bool),
     /// Of [`Kind::Number`].
     Number(i64),
+    /// Of [`Kind::Services`].
+    List(Vec<String>),
 }
 
 /// A default, as it stands in the definition.
@@ -35,6 +39,8 @@ pub enum Default {
     Switch(bool),
     /// For [`Value::Number`].
     Number(i64),
+    /// For [`Value::List`].
+    List(&'static [&'static str]),
 }
 
 impl Default {
@@ -44,6 +50,7 @@ impl Default {
             Self::Text(text) => Value::Text(text.to_owned()),
             Self::Switch(on) => Value::Switch(on),
             Self::Number(number) => Value::Number(number),
+            Self::List(items) => Value::List(items.iter().map(|item| (*item).to_owned()).collect()),
         }
     }
 }
@@ -87,7 +94,7 @@ pub const RUNTIME_DIR: Key = Key {
     name: "dir",
     kind: Kind::Path,
     default: Default::Text("/run/qrtotp"),
-    help: "Counters of the flood limit. May be lost at any time.",
+    help: "Counters of the flood limit, and where people were not asked again. May be lost at any time.",
 };
 
 /// Past steps of the window.
@@ -126,13 +133,32 @@ pub const PROMPT_SECOND: Key = Key {
     help: "What people are asked for the second of two codes, when the budget of guesses is used up.",
 };
 
+/// The question where people may enroll.
+pub const PROMPT_ENROLL: Key = Key {
+    section: "prompt",
+    name: "enroll",
+    kind: Kind::Text(200),
+    default: Default::Text("One-time code, or enrollment ticket: "),
+    help: "What people are asked where a rule says \"enroll\": everybody the same, enrolled or not.",
+};
+
+/// The question for password and code in one line.
+pub const PROMPT_BOTH: Key = Key {
+    section: "prompt",
+    name: "both",
+    kind: Kind::Text(200),
+    default: Default::Text("Password and one-time code in one line: "),
+    help: "What people are asked where a rule says input = \"password+code\".",
+};
+
 /// Whether the terminal shows what is typed.
 pub const PROMPT_ECHO: Key = Key {
     section: "prompt",
     name: "echo",
     kind: Kind::Switch,
     default: Default::Switch(false),
-    help: "Whether the code shows while it is typed. With true, sshd's method \"password\" cannot be used.",
+    help: "Whether the code shows while it is typed. With true, sshd's method \"password\" cannot be used.\n\
+           A password together with a code never shows.",
 };
 
 /// What happens when the budget is empty.
@@ -201,8 +227,57 @@ pub const ENROLL_ISSUER: Key = Key {
     help: "The name that authenticator apps show. Empty: the name of this host.",
 };
 
+/// What it takes to enroll at a login.
+pub const ENROLL_FIRST_LOGIN: Key = Key {
+    section: "enroll",
+    name: "first_login",
+    kind: Kind::Word(&["ticket", "first-factor", "off"]),
+    default: Default::Text("ticket"),
+    help: "What it takes to enroll at a login where a rule says \"enroll\". \"ticket\": one from `qrtotp ticket new`.\n\
+           \"first-factor\": nothing more than the password or key that came before. Whoever has stolen that enrolls his own\n\
+           phone, if he comes first; and the line before this module must be `requisite`, or a wrong password will do.\n\
+           \"off\": nobody enrolls at a login, and tickets are not taken.",
+};
+
+/// Where a picture may be shown.
+pub const ENROLL_SERVICES: Key = Key {
+    section: "enroll",
+    name: "services",
+    kind: Kind::Services,
+    default: Default::List(&["sshd", "login", "su", "su-l"]),
+    help: "PAM services in which people enroll and are shown recovery codes.",
+};
+
+/// Devices a user may have.
+pub const ENROLL_MAX_DEVICES: Key = Key {
+    section: "enroll",
+    name: "max_devices",
+    kind: Kind::Number(1, 4),
+    default: Default::Number(4),
+    help: "Devices that a user may have. Each makes guessing easier.",
+};
+
+/// Codes that confirm a device.
+pub const ENROLL_CONFIRM: Key = Key {
+    section: "enroll",
+    name: "confirm",
+    kind: Kind::Number(1, 2),
+    default: Default::Number(1),
+    help: "Codes that confirm a new device: 1, or 2 consecutive ones.",
+};
+
+/// How long sshd waits for a login.
+pub const ENROLL_LOGIN_GRACE_TIME: Key = Key {
+    section: "enroll",
+    name: "login_grace_time",
+    kind: Kind::Number(0, 86_400),
+    default: Default::Number(120),
+    help: "Seconds after which sshd hangs up on who has not logged in: its LoginGraceTime. Only told to who enrolls; 0 tells\n\
+           nothing. 120 is short for finding an app, so let sshd wait 600 while people enroll, and say so here.",
+};
+
 /// Every key, in the order of the default file.
-pub const ALL: [&Key; 15] = [
+pub const ALL: [&Key; 22] = [
     &STATE_DIR,
     &EVENTS_FILE,
     &RUNTIME_DIR,
@@ -210,6 +285,8 @@ pub const ALL: [&Key; 15] = [
     &TOTP_FUTURE,
     &PROMPT_TEXT,
     &PROMPT_SECOND,
+    &PROMPT_ENROLL,
+    &PROMPT_BOTH,
     &PROMPT_ECHO,
     &LIMITS_MODE,
     &LIMITS_ATTEMPTS,
@@ -218,6 +295,11 @@ pub const ALL: [&Key; 15] = [
     &FLOOD_PER_MINUTE,
     &IDENTITY_SU,
     &ENROLL_ISSUER,
+    &ENROLL_FIRST_LOGIN,
+    &ENROLL_SERVICES,
+    &ENROLL_MAX_DEVICES,
+    &ENROLL_CONFIRM,
+    &ENROLL_LOGIN_GRACE_TIME,
 ];
 
 /// The default file: every key with its meaning and its default, each key commented out.
@@ -254,5 +336,9 @@ fn literal(default: Default) -> String {
         Default::Text(text) => format!("\"{text}\""),
         Default::Switch(on) => on.to_string(),
         Default::Number(number) => number.to_string(),
+        Default::List(items) => {
+            let items: Vec<_> = items.iter().map(|item| format!("\"{item}\"")).collect();
+            format!("[{}]", items.join(", "))
+        }
     }
 }

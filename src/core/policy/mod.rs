@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub use decide::{Decision, Explanation, Facts, Holds};
 use reader::Values;
 pub use reader::{Mistake, nearest, place};
-pub use rules::{Action, Rule};
+pub use rules::{Action, Grace, Rule};
 pub use warnings::warnings;
 pub use zone::Zone;
 
@@ -44,8 +44,40 @@ pub struct Prompts {
     pub text: String,
     /// For the second of two codes.
     pub second: String,
+    /// For a code or a ticket.
+    pub enroll: String,
+    /// For a password and a code.
+    pub both: String,
     /// Whether what is typed shows.
     pub echo: bool,
+}
+
+/// What it takes to enroll at a login.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FirstLogin {
+    /// A ticket.
+    Ticket,
+    /// The password or key that came before.
+    FirstFactor,
+    /// Nobody enrolls at a login.
+    Off,
+}
+
+/// `[enroll]`: how people enroll.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Enrolling {
+    /// Who issues the codes; `None`: this host.
+    pub issuer: Option<Name>,
+    /// What it takes at a login.
+    pub first_login: FirstLogin,
+    /// PAM services that may show a picture.
+    pub services: Vec<String>,
+    /// Devices a user may have.
+    pub max_devices: usize,
+    /// Whether two consecutive codes confirm a device.
+    pub two_codes: bool,
+    /// Seconds that sshd gives a login, as far as is known.
+    pub login_grace_time: Option<u32>,
 }
 
 /// The policy of this machine.
@@ -67,8 +99,8 @@ pub struct Policy {
     pub flood_per_minute: Option<u32>,
     /// Whether su asks for the code of its caller.
     pub su_asks_invoker: bool,
-    /// Who issues the codes; `None`: this host.
-    pub issuer: Option<Name>,
+    /// How people enroll.
+    pub enrolling: Enrolling,
     /// Who needs a code, where and when, in order; after the last one everybody does.
     pub rules: Vec<Rule>,
     /// When the policy was last written; the clock cannot be right before that.
@@ -143,6 +175,8 @@ impl Policy {
             prompts: Prompts {
                 text: values.text(&keys::PROMPT_TEXT),
                 second: values.text(&keys::PROMPT_SECOND),
+                enroll: values.text(&keys::PROMPT_ENROLL),
+                both: values.text(&keys::PROMPT_BOTH),
                 echo: values.switch(&keys::PROMPT_ECHO),
             },
             limits: Limits {
@@ -151,7 +185,18 @@ impl Policy {
             },
             flood_per_minute: some(values.number(&keys::FLOOD_PER_MINUTE)),
             su_asks_invoker: values.text(&keys::IDENTITY_SU) == "invoker",
-            issuer: issuer(text, &values)?,
+            enrolling: Enrolling {
+                issuer: issuer(text, &values)?,
+                first_login: match values.text(&keys::ENROLL_FIRST_LOGIN).as_str() {
+                    "ticket" => FirstLogin::Ticket,
+                    "first-factor" => FirstLogin::FirstFactor,
+                    _ => FirstLogin::Off,
+                },
+                services: values.list(&keys::ENROLL_SERVICES),
+                max_devices: usize::try_from(values.number(&keys::ENROLL_MAX_DEVICES)).unwrap_or(1),
+                two_codes: values.number(&keys::ENROLL_CONFIRM) == 2,
+                login_grace_time: some(values.number(&keys::ENROLL_LOGIN_GRACE_TIME)),
+            },
             rules: values.rules,
             written: None,
             origin: None,

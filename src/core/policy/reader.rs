@@ -107,6 +107,14 @@ impl Values {
         self.keys.get(&(key.section, key.name)) == Some(&Value::Switch(true))
     }
 
+    /// The items of a key that takes a list.
+    pub fn list(&self, key: &Key) -> Vec<String> {
+        match self.keys.get(&(key.section, key.name)) {
+            Some(Value::List(items)) => items.clone(),
+            _ => Vec::new(),
+        }
+    }
+
     fn sections(&mut self, document: &DeTable<'_>, notes: &mut Notes<'_>) {
         for (name, content) in document {
             let known = ALL.iter().find(|key| key.section == name.get_ref().as_ref()).map(|key| key.section);
@@ -190,6 +198,13 @@ fn check(key: &Key, value: &Spanned<DeValue<'_>>) -> Result<Value, String> {
             }
             None => Err(wrong_type("a word in quotes", value)),
         },
+        Kind::Services => {
+            let name = |item: &Spanned<DeValue<'_>>| {
+                item.get_ref().as_str().filter(|name| rules::is_service(name)).map(str::to_owned)
+            };
+            let items = value.as_array().and_then(|items| items.iter().map(name).collect());
+            items.map(Value::List).ok_or_else(|| "must be a list of PAM services like [\"sshd\"]".to_owned())
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::reader::{Notes, nearest};
 use super::zone::Zone;
-use crate::calendar;
+use crate::calendar::{self, DAY, duration};
 use crate::words::{Source, UserName, WallTime};
 
 /// What a rule does.
@@ -18,6 +18,8 @@ pub enum Action {
     Allow,
     /// PAM_IGNORE: as if the module were not there.
     Skip,
+    /// A code; who has no enrollment may enroll now.
+    Enroll,
     /// A code.
     Require,
     /// A recovery code; codes of devices are refused.
@@ -28,22 +30,29 @@ pub enum Action {
 
 impl Action {
     /// All of them, from the most open to the strictest.
-    pub const ALL: [Self; 5] = [Self::Allow, Self::Skip, Self::Require, Self::RecoveryOnly, Self::Deny];
+    pub const ALL: [Self; 6] =
+        [Self::Allow, Self::Skip, Self::Enroll, Self::Require, Self::RecoveryOnly, Self::Deny];
 
     /// The word in the policy.
     pub fn word(self) -> &'static str {
         match self {
             Self::Allow => "allow",
             Self::Skip => "skip",
+            Self::Enroll => "enroll",
             Self::Require => "require",
             Self::RecoveryOnly => "recovery-only",
             Self::Deny => "deny",
         }
     }
 
-    /// Whether somebody gets by without a code.
+    /// Whether everybody gets by without a code.
     pub fn is_open(self) -> bool {
         self <= Self::Skip
+    }
+
+    /// Whether a code is asked that may be right.
+    pub fn asks_code(self) -> bool {
+        matches!(self, Self::Enroll | Self::Require)
     }
 }
 
@@ -105,6 +114,15 @@ pub struct Times {
     pub zone: Zone,
 }
 
+/// How long those who have no enrollment get in without a code: both ends count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Grace<End> {
+    /// `enroll_by`: when it ends.
+    pub until: Option<End>,
+    /// `grace_logins`: how many logins there are.
+    pub logins: Option<u32>,
+}
+
 /// One rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {
@@ -126,6 +144,12 @@ pub struct Rule {
     pub two_codes: bool,
     /// `[totp] past` for this rule.
     pub past: Option<u32>,
+    /// `enroll_by` and `grace_logins`.
+    pub grace: Option<Grace<Until>>,
+    /// Milliseconds in which the same person at the same place is not asked again.
+    pub remember: Option<u64>,
+    /// Whether one prompt takes the password and the code.
+    pub with_password: bool,
 }
 
 impl Rule {
@@ -147,7 +171,7 @@ pub struct RuleKey {
 }
 
 /// Every key of a rule.
-pub const KEYS: [RuleKey; 11] = [
+pub const KEYS: [RuleKey; 15] = [
     RuleKey { name: "users", example: "[\"backup\", \"ansible\"]", help: "Users, by name." },
     RuleKey { name: "groups", example: "[\"wheel\"]", help: "Groups: the user is in one of them." },
     RuleKey { name: "services", example: "[\"sshd\"]", help: "PAM services, as the files in /etc/pam.d are called." },
@@ -171,10 +195,26 @@ pub const KEYS: [RuleKey; 11] = [
     RuleKey {
         name: "action",
         example: "\"require\"",
-        help: "\"require\" a code, \"skip\" (PAM_IGNORE), \"allow\" (PAM_SUCCESS), \"recovery-only\", or \"deny\".",
+        help: "\"require\" a code, \"enroll\" (require; the unenrolled may enroll), \"skip\" (PAM_IGNORE), \"allow\" (PAM_SUCCESS), \"recovery-only\", \"deny\".",
     },
-    RuleKey { name: "codes", example: "2", help: "With \"require\": 2 asks for two consecutive codes." },
-    RuleKey { name: "past", example: "0", help: "With \"require\": [totp] past for this rule." },
+    RuleKey { name: "codes", example: "2", help: "2 asks for two consecutive codes." },
+    RuleKey { name: "past", example: "0", help: "[totp] past for this rule." },
+    RuleKey {
+        name: "enroll_by",
+        example: "2027-01-31",
+        help: "Until the end of that day the unenrolled get in, with a notice that counts down.",
+    },
+    RuleKey { name: "grace_logins", example: "5", help: "So many times the unenrolled get in, with a notice that counts down." },
+    RuleKey {
+        name: "remember",
+        example: "\"8h\"",
+        help: "Not asked again for so long: in the same session (sudo, su), with the same key from the same address (sshd).",
+    },
+    RuleKey {
+        name: "input",
+        example: "\"password+code\"",
+        help: "With \"require\": one prompt takes both; the password goes on to the next module.",
+    },
 ];
 
 /// Reads one rule; every mistake goes to the notes.
@@ -189,7 +229,7 @@ pub fn read<'a>(table: &'a DeTable<'a>, span: std::ops::Range<usize>, notes: &mu
         line,
         users: keys.names("users", |name| UserName::parse(name.as_bytes()).is_some()),
         groups: keys.names("groups", |name| UserName::parse(name.as_bytes()).is_some()),
-        services: keys.names("services", |name| !name.is_empty() && !name.contains('/')),
+        services: keys.names("services", is_service),
         from: keys.list("from", "an address, a network, or \"local\"", Origin::parse),
         times: Times {
             hours: keys.one("hours", "hours like \"08:00-18:00\"", hours),
@@ -202,11 +242,36 @@ pub fn read<'a>(table: &'a DeTable<'a>, span: std::ops::Range<usize>, notes: &mu
         action: keys.action(span)?,
         two_codes: keys.value("codes", "1 or 2", |value| small(value).filter(|n| (1..=2).contains(n))) == Some(2),
         past: keys.value("past", "a whole number from 0 to 10", |value| small(value).filter(|n| *n <= 10)),
+        grace: keys.grace(),
+        remember: keys.one("remember", "a time from \"1m\" to \"30d\", like \"8h\"", remembered),
+        with_password: keys.one("input", "\"code\" or \"password+code\"", input) == Some(true),
     };
+    if !rule.action.asks_code() {
+        let names = ["codes", "past", "enroll_by", "grace_logins", "remember"];
+        names.iter().for_each(|name| keys.refuse(name, "goes with action = \"require\" or \"enroll\" only"));
+    }
     if rule.action != Action::Require {
-        ["codes", "past"].iter().for_each(|name| keys.refuse(name, "goes with action = \"require\" only"));
+        keys.refuse("input", "goes with action = \"require\" only");
     }
     Some(rule)
+}
+
+/// Whether a name can be that of a file in /etc/pam.d.
+pub fn is_service(name: &str) -> bool {
+    !name.is_empty() && !name.contains('/')
+}
+
+fn remembered(text: &str) -> Option<u64> {
+    const MINUTE: u64 = 60_000;
+    duration(text).filter(|time| (MINUTE..=DAY.saturating_mul(30)).contains(time))
+}
+
+fn input(text: &str) -> Option<bool> {
+    match text {
+        "code" => Some(false),
+        "password+code" => Some(true),
+        _ => None,
+    }
 }
 
 /// The keys of one rule.
@@ -251,6 +316,16 @@ impl<'a> Keys<'a, '_, '_> {
             }
         }
         Some(list)
+    }
+
+    fn grace(&mut self) -> Option<Grace<Until>> {
+        let date = "a date like 2027-03-31, or a time like 2027-03-31T18:00:00Z";
+        let logins = |value: &DeValue<'_>| small(value).filter(|n| (1..=1000).contains(n));
+        let grace = Grace {
+            until: self.value("enroll_by", date, until),
+            logins: self.value("grace_logins", "a whole number from 1 to 1000", logins),
+        };
+        (grace.until.is_some() || grace.logins.is_some()).then_some(grace)
     }
 
     fn names(&mut self, name: &str, is_name: impl Fn(&str) -> bool) -> Option<Vec<String>> {

@@ -22,8 +22,16 @@ fn never_reached(rule: &Rule, earlier: &[Rule]) -> Option<String> {
 }
 
 fn has_same_conditions(one: &Rule, other: &Rule) -> bool {
-    let conditions =
-        |rule: &Rule| Rule { line: 0, action: Action::Require, two_codes: false, past: None, ..rule.clone() };
+    let conditions = |rule: &Rule| Rule {
+        line: 0,
+        action: Action::Require,
+        two_codes: false,
+        past: None,
+        grace: None,
+        remember: None,
+        with_password: false,
+        ..rule.clone()
+    };
     conditions(one) == conditions(other)
 }
 

@@ -1,18 +1,16 @@
 //! `credentials.toml`: who is enrolled, with which devices and recovery codes. Rarely written, always by replacement.
-//!
-//! It is written by hand and not by a serializer, and read without copies, so that every buffer that held a key is wiped.
 
 use std::fmt::Write as _;
-use std::ops::Range;
-use std::str::FromStr;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
-use crate::otp::recovery::{RecoveryHash, Selector};
-use crate::otp::{Algorithm, Secret, Shape};
-use crate::words::{DeviceId, EnrollmentId, Label, Uid, UserName, WallTime};
+use super::section::{Section, at, quoted};
+use crate::budget::State;
+use crate::otp::recovery::Selector;
+use crate::otp::{Algorithm, SaltedHash, Secret, Shape};
+use crate::words::{DeviceId, EnrollmentId, Label, Step, TicketId, Uid, UserName, WallTime};
 
 /// Name of the file in a user's folder.
 pub const NAME: &str = "credentials.toml";
@@ -64,6 +62,21 @@ pub struct Device {
     pub added: WallTime,
     /// Whether its codes are accepted.
     pub enabled: bool,
+    /// The ticket that it was enrolled with.
+    pub ticket: Option<TicketId>,
+    /// Set when another device was enrolled in its place.
+    pub replaced: Option<Replaced>,
+}
+
+/// How long a device is good beside the one that was enrolled in its place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Replaced {
+    /// The new device.
+    pub by: DeviceId,
+    /// Until then at most.
+    pub until: WallTime,
+    /// The step that confirmed the new device: a code of a later one ends the old device.
+    pub step: Step,
 }
 
 /// What is kept of one recovery code.
@@ -72,13 +85,31 @@ pub struct Recovery {
     /// Which one.
     pub selector: Selector,
     /// Its hash.
-    pub hash: RecoveryHash,
+    pub hash: SaltedHash,
 }
 
 impl Credentials {
     /// The devices whose codes are accepted.
     pub fn enabled(&self) -> impl Iterator<Item = &Device> {
         self.devices.iter().filter(|device| device.enabled)
+    }
+
+    /// Whether a device was enrolled in place of another one that may still be good.
+    pub fn has_replaced(&self) -> bool {
+        self.enabled().any(|device| device.replaced.is_some())
+    }
+
+    /// Disables the devices whose time is over: the one in their place was used once, or the day has come. A clock that
+    /// stands before the day on which the new one was added went back, and is not believed.
+    pub fn end_replaced(&mut self, state: &State, now: WallTime) {
+        let added: Vec<_> = self.devices.iter().map(|device| (device.id, device.added)).collect();
+        for device in &mut self.devices {
+            let Some(replaced) = device.replaced else { continue };
+            let is_new_used = state.floor(replaced.by).is_some_and(|floor| floor > replaced.step);
+            let since = added.iter().find(|(id, _)| *id == replaced.by).map(|(_, added)| *added);
+            let is_in_time = now < replaced.until && since.is_none_or(|since| since <= now);
+            device.enabled &= is_in_time && !is_new_used;
+        }
     }
 
     /// Reads the file's text.
@@ -117,78 +148,16 @@ impl Credentials {
             let (algorithm, digits, period) = (shape.algorithm.name(), shape.digits(), shape.period());
             writeln!(out, "algorithm = \"{algorithm}\"\ndigits = {digits}\nperiod = {period}")?;
             writeln!(out, "added = {}\nenabled = {}", device.added.0, device.enabled)?;
+            if let Some(ticket) = device.ticket {
+                writeln!(out, "ticket = \"{ticket}\"")?;
+            }
+            if let Some(Replaced { by, until, step }) = device.replaced {
+                writeln!(out, "replaced_by = \"{by}\"\nreplaced_until = {}\nreplaced_step = {}", until.0, step.0)?;
+            }
             writeln!(out, "secret = \"{}\"", *device.secret.to_base32())?;
         }
         Ok(())
     }
-}
-
-/// A TOML basic string.
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().saturating_add(2));
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            control if control.is_control() => {
-                let _ = write!(out, "\\u{:04X}", u32::from(control));
-            }
-            plain => out.push(plain),
-        }
-    }
-    out.push('"');
-    out
-}
-
-/// One table of the file, with what is needed to name a place in it.
-struct Section<'a> {
-    file: &'a str,
-    table: &'a DeTable<'a>,
-}
-
-impl<'a> Section<'a> {
-    /// Refuses keys that are not known: a later version may have written them for a reason.
-    fn new(file: &'a str, table: &'a DeTable<'a>, known: &[&str]) -> Result<Self, String> {
-        match table.keys().find(|key| !known.contains(&key.get_ref().as_ref())) {
-            Some(key) => Err(at(file, key.span(), format_args!("unknown key \"{}\"", key.get_ref()))),
-            None => Ok(Self { file, table }),
-        }
-    }
-
-    fn value(&self, key: &str) -> Result<&'a Spanned<DeValue<'a>>, String> {
-        self.table.get(key).ok_or_else(|| format!("{key} is missing"))
-    }
-
-    /// A value made by a function that gives `None` where it is not what it should be.
-    fn read<T>(&self, key: &str, make: impl FnOnce(&'a DeValue<'a>) -> Option<T>) -> Result<T, String> {
-        let value = self.value(key)?;
-        make(value.get_ref()).ok_or_else(|| at(self.file, value.span(), format_args!("{key} is not what it should be")))
-    }
-
-    fn text<T>(&self, key: &str, parse: impl FnOnce(&'a str) -> Option<T>) -> Result<T, String> {
-        self.read(key, |value| value.as_str().and_then(parse))
-    }
-
-    fn number<T: FromStr>(&self, key: &str) -> Result<T, String> {
-        self.read(key, |value| value.as_integer().filter(|number| number.radix() == 10)?.as_str().parse().ok())
-    }
-
-    /// What an array holds, each item made by `make`; nothing where the array is missing.
-    fn list<T>(
-        &self,
-        key: &str,
-        make: impl Fn(&'a Spanned<DeValue<'a>>) -> Result<T, String>,
-    ) -> Result<Vec<T>, String> {
-        if !self.table.contains_key(key) {
-            return Ok(Vec::new());
-        }
-        self.read(key, DeValue::as_array)?.iter().map(make).collect()
-    }
-}
-
-fn at(file: &str, span: Range<usize>, what: impl std::fmt::Display) -> String {
-    let (line, column) = crate::policy::place(file, span.start);
-    format!("line {line}, column {column}: {what}")
 }
 
 fn read_credentials(text: &str) -> Result<Credentials, String> {
@@ -204,7 +173,7 @@ fn read_credentials(text: &str) -> Result<Credentials, String> {
         user: file.text("user", |text| UserName::parse(text.as_bytes()))?,
         uid: Uid(file.number("uid")?),
         created: WallTime(file.number("created")?),
-        revoked: if file.table.contains_key("revoked") { Some(read_revoked(&file)?) } else { None },
+        revoked: if file.has("revoked") { Some(read_revoked(&file)?) } else { None },
         devices: file.list("device", |item| read_device(text, item))?,
         recovery: file.list("recovery", |item| read_recovery(text, item))?,
     };
@@ -215,7 +184,20 @@ fn read_credentials(text: &str) -> Result<Credentials, String> {
     }
 }
 
-const DEVICE_KEYS: [&str; 8] = ["id", "label", "algorithm", "digits", "period", "added", "enabled", "secret"];
+const DEVICE_KEYS: [&str; 12] = [
+    "id",
+    "label",
+    "algorithm",
+    "digits",
+    "period",
+    "added",
+    "enabled",
+    "secret",
+    "ticket",
+    "replaced_by",
+    "replaced_until",
+    "replaced_step",
+];
 
 fn read_revoked(file: &Section<'_>) -> Result<Revocation, String> {
     let section = Section::new(file.file, file.read("revoked", DeValue::as_table)?, &["time", "reason"])?;
@@ -239,6 +221,16 @@ fn read_device(file: &str, item: &Spanned<DeValue<'_>>) -> Result<Device, String
         secret: Secret::from_base32(text).map_err(|bad| wrong(&bad))?,
         added: WallTime(section.number("added")?),
         enabled: section.read("enabled", DeValue::as_bool)?,
+        ticket: if section.has("ticket") { Some(section.text("ticket", TicketId::parse)?) } else { None },
+        replaced: if section.has("replaced_by") { Some(read_replaced(&section)?) } else { None },
+    })
+}
+
+fn read_replaced(section: &Section<'_>) -> Result<Replaced, String> {
+    Ok(Replaced {
+        by: section.text("replaced_by", DeviceId::parse)?,
+        until: WallTime(section.number("replaced_until")?),
+        step: Step(section.number("replaced_step")?),
     })
 }
 
@@ -246,7 +238,7 @@ fn read_device(file: &str, item: &Spanned<DeValue<'_>>) -> Result<Device, String
 fn read_recovery(file: &str, item: &Spanned<DeValue<'_>>) -> Result<Recovery, String> {
     let parts = item.get_ref().as_str().and_then(|text| text.split_once(' '));
     let parsed = parts.and_then(|(selector, hash)| {
-        Some(Recovery { selector: Selector::parse(selector)?, hash: RecoveryHash::parse(hash)? })
+        Some(Recovery { selector: Selector::parse(selector)?, hash: SaltedHash::parse(hash)? })
     });
     parsed.ok_or_else(|| at(file, item.span(), "recovery holds something that is not a selector and a hash"))
 }
@@ -263,6 +255,8 @@ mod tests {
             secret: Secret::from_base32("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").unwrap(),
             added: WallTime(1_700_000_000_000),
             enabled: id == 1,
+            ticket: (id == 1).then_some(TicketId([9; 8])),
+            replaced: (id == 2).then_some(Replaced { by: DeviceId([1; 4]), until: WallTime(7), step: Step(3) }),
         };
         Credentials {
             enrollment: EnrollmentId([7; 8]),
@@ -271,7 +265,7 @@ mod tests {
             created: WallTime(1_700_000_000_000),
             revoked: None,
             devices: vec![device(1, "phone \"red\" \\ \u{e9}"), device(2, "tablet")],
-            recovery: vec![Recovery { selector: Selector::parse("ABCD").unwrap(), hash: RecoveryHash::decoy() }],
+            recovery: vec![Recovery { selector: Selector::parse("ABCD").unwrap(), hash: SaltedHash::decoy() }],
         }
     }
 

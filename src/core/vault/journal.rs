@@ -14,7 +14,6 @@ use std::path::PathBuf;
 
 use rustix::fs::{FallocateFlags, OFlags, Stat, fallocate, fdatasync, fstat, tell};
 use rustix::io::{Errno, pread, retry_on_intr, write};
-use rustix::process::{Resource, getrlimit};
 
 use super::record::{self, CHECKPOINT, CHECKPOINT_MAGIC, Checkpoint, RECORD, RECORD_MAGIC};
 use crate::budget::{Act, Entry, Limits, Ruling, State};
@@ -172,7 +171,7 @@ impl Journal {
 
     fn append_bytes(&self, bytes: &[u8], margin: u64) -> Result<u64, Trouble> {
         let stat = self.look()?;
-        self.refuse_limited(&stat, margin)?;
+        files::refuse_limited(&self.path, size(&stat).saturating_add(margin))?;
         self.reserve_more(&stat, bytes.len());
         let written = retry_on_intr(|| write(&self.fd, bytes)).map_err(|errno| self.trouble("append", errno))?;
         if written != bytes.len() {
@@ -182,19 +181,6 @@ impl Journal {
         let end = tell(&self.fd).map_err(|errno| self.trouble("append", errno))?;
         fdatasync(&self.fd).map_err(|errno| self.trouble("append", errno))?;
         Ok(end)
-    }
-
-    /// Whoever calls su may limit the size of files so that what he appends is cut off. What a write beyond the limit also
-    /// brings is SIGXFSZ, which ends the host.
-    fn refuse_limited(&self, stat: &Stat, margin: u64) -> Result<(), Trouble> {
-        let needed = size(stat).saturating_add(margin);
-        match getrlimit(Resource::Fsize).current {
-            Some(limit) if limit < needed => Err(Trouble::new(
-                &self.path,
-                "cannot append: this process may not write files of that size (ulimit -f)",
-            )),
-            _ => Ok(()),
-        }
     }
 
     /// Sets the next piece of space aside when the end has come half a piece further, so that half a piece at least is

@@ -4,32 +4,45 @@
 //! DIR/                        0700 root
 //!   .format                   "qrtotp 1"; without it the state counts as not mounted
 //!   .decoy/NN/                what attempts for users without enrollment are recorded in
+//!   .tickets/UID/             open enrollment tickets of a user
+//!   .grace/UID                one byte a login without enrollment that a rule let in
 //!   UID/credentials.toml      0600, written by replacement
 //!   UID/journal               0600, appended to
 //! ```
+//!
+//! Logins are judged without any lock. Who changes credentials holds the lock of the user's folder for that moment; logins
+//! do that too, when somebody enrolls. Whoever calls su may freeze his login while it holds the lock, and then keeps others
+//! from changing his own user only: revoking and starting afresh put another folder in the place of the locked one, and
+//! whatever the frozen login writes goes to the one that is no longer there.
 
 pub mod credentials;
 pub mod journal;
 mod record;
+mod section;
+pub mod tickets;
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{self, AtFlags, FlockOperation, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-pub use credentials::{Credentials, Device, MAX_DEVICES, Recovery, Revocation};
+pub use credentials::{Credentials, Device, MAX_DEVICES, Recovery, Replaced, Revocation};
 pub use journal::{History, Journal};
+pub use tickets::{Replacement, Ticket, Tickets};
 
 pub use crate::files::Version;
 
 use crate::budget::Entry;
 use crate::files::{self, Folder, PRIVATE_FOLDER, Privacy, Trouble, describe};
-use crate::words::Uid;
+use crate::words::{AttemptId, Uid};
 
 /// What `.format` says.
 const FORMAT: &str = "qrtotp 1\n";
 const FORMAT_NAME: &str = ".format";
 const DECOYS: &str = ".decoy";
+const TICKETS: &str = ".tickets";
+const GRACE: &str = ".grace";
 const ARRIVING: &str = ".new-";
 const LEAVING: &str = ".old-";
 /// How many decoys there are.
@@ -43,6 +56,18 @@ pub struct Vault {
 /// The folder of one user.
 pub struct Room {
     folder: Folder,
+}
+
+/// The folder of one user whose credentials nobody else changes as long as this value lives.
+pub struct LockedRoom {
+    room: Room,
+    lock: OwnedFd,
+}
+
+/// Where the folder of a first enrollment is built before it is put in place.
+pub struct Staging<'a> {
+    folder: &'a Folder,
+    name: String,
 }
 
 impl Vault {
@@ -103,7 +128,7 @@ impl Vault {
     /// [`Trouble`] where the folder cannot be listed.
     pub fn uids(&self) -> Result<Vec<Uid>, Trouble> {
         let uid = |name: &String| name.parse().ok().filter(|uid: &u32| uid.to_string() == *name).map(Uid);
-        let mut uids: Vec<_> = self.names()?.iter().filter_map(uid).collect();
+        let mut uids: Vec<_> = self.folder.names()?.iter().filter_map(uid).collect();
         uids.sort();
         Ok(uids)
     }
@@ -114,6 +139,91 @@ impl Vault {
     /// [`Trouble`]; what was there before is untouched then.
     pub fn install(&self, credentials: &Credentials, entries: &[Entry], replace: bool) -> Result<(), Trouble> {
         install(&self.folder, &credentials.uid.0.to_string(), credentials, entries, replace)
+    }
+
+    /// Makes the folder of a first enrollment appear at once, if `may` says so once it stands ready in its staging place:
+    /// whoever removes it there prevents the rest. False where somebody else was faster.
+    ///
+    /// # Errors
+    /// [`Trouble`], and what `may` says; nothing has changed then.
+    pub fn install_first(
+        &self,
+        staging: &Staging<'_>,
+        credentials: &Credentials,
+        entries: &[Entry],
+        may: impl FnOnce() -> Result<(), Trouble>,
+    ) -> Result<bool, Trouble> {
+        let (parent, name, place) = (staging.folder, staging.name.as_str(), credentials.uid.0.to_string());
+        let fail = |errno| Trouble::new(&self.folder.path.join(&place), format_args!("cannot be made: {}", describe(errno)));
+        let done = build_room(parent, name, credentials, entries).and_then(|()| may()).and_then(|()| {
+            match fs::renameat_with(&parent.fd, name, &self.folder.fd, &place, RenameFlags::NOREPLACE) {
+                Ok(()) => Ok(true),
+                Err(Errno::EXIST) => Ok(false),
+                Err(errno) => Err(fail(errno)),
+            }
+        });
+        if !matches!(done, Ok(true)) {
+            // What stays of it is for `Vault::sweep`, or goes with the ticket.
+            let _ = remove_room(parent, name);
+        }
+        let is_installed = done?;
+        self.folder.sync()?;
+        Ok(is_installed)
+    }
+
+    /// A staging place in the state folder itself, for whoever enrolls without a ticket.
+    pub fn staging(&self, uid: Uid, attempt: AttemptId) -> Staging<'_> {
+        Staging { folder: &self.folder, name: arriving(&format!("{}-{attempt}", uid.0)) }
+    }
+
+    /// Locks the folder of a user. `Ok(None)` where there is none.
+    ///
+    /// # Errors
+    /// [`Trouble`] where it cannot be used, somebody else holds the lock, or the folder was replaced just now.
+    pub fn lock(&self, uid: Uid) -> Result<Option<LockedRoom>, Trouble> {
+        let Some(room) = self.room(uid)? else { return Ok(None) };
+        let fail = |what: &dyn std::fmt::Display| Trouble::new(&room.folder.path, what);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = fs::openat(&room.folder.fd, ".", flags, fs::Mode::empty()).and_then(files::above_stdio);
+        let lock = opened.map_err(|errno| fail(&describe(errno)))?;
+        match fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                return Err(fail(&"is being changed by another login or command; try again when it is done"));
+            }
+            Err(errno) => return Err(fail(&describe(errno))),
+        }
+        let locked = LockedRoom { room, lock };
+        locked.check_in_place(self)?;
+        Ok(Some(locked))
+    }
+
+    /// How many logins without enrollment were let in.
+    ///
+    /// # Errors
+    /// [`Trouble`] where the kernel cannot say.
+    pub fn grace_used(&self, uid: Uid) -> Result<u64, Trouble> {
+        let Some(folder) = self.folder.folder(GRACE)? else { return Ok(0) };
+        let stat = folder.stat(&uid.0.to_string())?;
+        Ok(stat.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(u64::MAX)))
+    }
+
+    /// Counts one more of them; gives how many there are then.
+    ///
+    /// # Errors
+    /// [`Trouble`] where it is not surely on disk.
+    pub fn count_grace(&self, uid: Uid) -> Result<u64, Trouble> {
+        make_folder(&self.folder.path.join(GRACE))?;
+        let missing = || Trouble::new(&self.folder.path.join(GRACE), "vanished");
+        self.folder.folder(GRACE)?.ok_or_else(missing)?.count_up(&uid.0.to_string())
+    }
+
+    /// Forgets how many there were.
+    ///
+    /// # Errors
+    /// [`Trouble`] where the number stays.
+    pub fn forget_grace(&self, uid: Uid) -> Result<(), Trouble> {
+        self.folder.folder(GRACE)?.map_or(Ok(()), |folder| folder.remove(&uid.0.to_string()))
     }
 
     /// Removes a user's folder.
@@ -135,14 +245,7 @@ impl Vault {
     /// [`Trouble`] where something of it stays.
     pub fn sweep(&self) -> Result<(), Trouble> {
         let left_over = |name: &String| name.starts_with(ARRIVING) || name.starts_with(LEAVING);
-        self.names()?.iter().filter(|name| left_over(name)).try_for_each(|name| remove_room(&self.folder, name))
-    }
-
-    fn names(&self) -> Result<Vec<String>, Trouble> {
-        let fail = |errno| Trouble::new(&self.folder.path, format_args!("cannot be listed: {}", describe(errno)));
-        let items = fs::Dir::read_from(&self.folder.fd).map_err(fail)?;
-        let name = |item: fs::DirEntry| item.file_name().to_string_lossy().into_owned();
-        items.map(|item| item.map(name).map_err(fail)).collect()
+        self.folder.names()?.iter().filter(|name| left_over(name)).try_for_each(|name| remove_room(&self.folder, name))
     }
 
     /// Keeps other commands from changing state until the value is dropped. Logins take no notice of it.
@@ -167,7 +270,7 @@ impl Vault {
 
 /// Held while a command changes state.
 pub struct Exclusive {
-    _lock: std::os::fd::OwnedFd,
+    _lock: OwnedFd,
 }
 
 impl Room {
@@ -213,6 +316,57 @@ impl Room {
     /// [`Trouble`]; the old ones are untouched then.
     pub fn replace_credentials(&self, credentials: &Credentials) -> Result<(), Trouble> {
         self.folder.replace(credentials::NAME, credentials.to_text().as_bytes(), 0)
+    }
+}
+
+impl LockedRoom {
+    /// Whether the folder still is the one of the user: it may have been replaced for a revocation.
+    ///
+    /// # Errors
+    /// [`Trouble`] where it is not.
+    pub fn check_in_place(&self, vault: &Vault) -> Result<(), Trouble> {
+        let path = &self.room.folder.path;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let own = fs::fstat(&self.lock).map_err(|errno| Trouble::new(path, describe(errno)))?;
+        let now = vault.folder.stat(&name)?;
+        let is_same = |now: fs::Stat| (now.st_dev, now.st_ino) == (own.st_dev, own.st_ino);
+        if now.is_some_and(is_same) { Ok(()) } else { Err(Trouble::new(path, "was replaced in the meantime; try again")) }
+    }
+
+    /// Writes the credentials anew, at once, if `may` says so when they stand ready.
+    ///
+    /// # Errors
+    /// [`Trouble`], and what `may` says; the old ones are untouched then.
+    pub fn replace_credentials_if(
+        &self,
+        credentials: &Credentials,
+        may: impl FnOnce() -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        self.room.folder.replace_if(credentials::NAME, credentials.to_text().as_bytes(), 0, may)
+    }
+
+    /// Starts afresh in this folder: a journal with these records, then the credentials. In between the user is refused,
+    /// because the journal is not that of the old credentials.
+    ///
+    /// # Errors
+    /// [`Trouble`], and what `may` says; the user is refused then, as before.
+    pub fn start_afresh_if(
+        &self,
+        credentials: &Credentials,
+        entries: &[Entry],
+        may: impl FnOnce() -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let journal = Journal::fresh(credentials.enrollment, entries);
+        self.room.folder.replace(journal::NAME, &journal, journal::RESERVE)?;
+        self.replace_credentials_if(credentials, may)
+    }
+}
+
+impl std::ops::Deref for LockedRoom {
+    type Target = Room;
+
+    fn deref(&self) -> &Room {
+        &self.room
     }
 }
 
@@ -332,7 +486,7 @@ fn remove_room(parent: &Folder, name: &str) -> Result<(), Trouble> {
     let Some(room) = parent.folder(name)? else { return Ok(()) };
     for file in [credentials::NAME, journal::NAME] {
         room.remove(file)?;
-        room.remove(&format!("{file}.new"))?;
+        room.remove(&files::arriving(file))?;
     }
     let fail = |errno| Trouble::new(&parent.path.join(name), format_args!("cannot be removed: {}", describe(errno)));
     fs::unlinkat(&parent.fd, name, AtFlags::REMOVEDIR).map_err(fail)

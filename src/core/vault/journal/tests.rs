@@ -379,7 +379,7 @@ fn a_process_that_may_not_write_large_files_leaves_no_cut_off_record() {
         let journal = Journal::open(&folder, ENROLLMENT).unwrap();
         for limit in (0..2000).step_by(50).map(|more| CHECKPOINT as u64 + more) {
             let limit = rustix::process::Rlimit { current: Some(limit), maximum: None };
-            rustix::process::setrlimit(Resource::Fsize, limit).unwrap();
+            rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).unwrap();
             assert!(journal.append(&entry(1, WRONG)).is_err());
         }
         return;

@@ -1,0 +1,1 @@
+//! The conversation in which somebody enrolls.
