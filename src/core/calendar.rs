@@ -119,7 +119,8 @@ mod tests {
     fn durations_have_one_number_and_one_unit() {
         let read = [("30s", 30_000), ("10m", 600_000), ("8h", 28_800_000), ("7d", 604_800_000), ("2w", 1_209_600_000)];
         assert!(read.iter().all(|(text, time)| duration(text) == Some(*time)));
-        let wrong = ["", "8", "h", "0h", "-1h", "+1h", "1.5h", "8 h", "8H", "1h30m", "99999999999999999999d", "8\u{e9}"];
+        let wrong =
+            ["", "8", "h", "0h", "-1h", "+1h", "1.5h", "8 h", "8H", "1h30m", "99999999999999999999d", "8\u{e9}"];
         assert!(wrong.iter().all(|text| duration(text).is_none()));
         assert_eq!(duration("999999999999999w"), None);
     }

@@ -6,7 +6,7 @@ use crate::budget::{Act, Entry, Hit};
 use crate::files::Trouble;
 use crate::otp::otpauth::{self, Name};
 use crate::otp::recovery::{self, RecoveryCode, Selector};
-use crate::otp::{Algorithm, Code, SaltedHash, Secret, Shape, code};
+use crate::otp::{Algorithm, Code, SaltedHash, Secret, Shape, Typed, code};
 use crate::policy::Window;
 use crate::ports::{NoRandom, Random};
 use crate::vault::{Credentials, Device, LockedRoom, MAX_DEVICES, Recovery, Replaced, Ticket, Tickets, Vault};
@@ -43,6 +43,37 @@ pub enum Check {
     ClockOff(i64),
     /// The code of no clock and no app that we know.
     Wrong,
+}
+
+impl Check {
+    /// What the person is told of a code that is not right. `asked` is the shape of the key.
+    pub fn in_words(self, asked: Shape) -> String {
+        match self {
+            Self::Right(_) | Self::Wrong => {
+                "That code is wrong. Take the code of the entry that the picture, or the key, has made.".to_owned()
+            }
+            Self::Ignored(shape) => {
+                let differs = [
+                    (shape.algorithm != asked.algorithm).then(|| {
+                        format!("the algorithm ({} instead of {})", shape.algorithm.name(), asked.algorithm.name())
+                    }),
+                    (shape.digits() != asked.digits())
+                        .then(|| format!("the digits ({} instead of {})", shape.digits(), asked.digits())),
+                    (shape.period() != asked.period())
+                        .then(|| format!("the period ({} s instead of {} s)", shape.period(), asked.period())),
+                ];
+                let ignored: Vec<_> = differs.into_iter().flatten().collect();
+                format!("This app ignored {}: take another app, or enroll without that option.", ignored.join(" and "))
+            }
+            Self::ClockOff(seconds) => {
+                let (size, word) = (seconds.unsigned_abs(), if seconds > 0 { "ahead of" } else { "behind" });
+                let span = if size >= 120 { format!("{} min {} s", size / 60, size % 60) } else { format!("{size} s") };
+                format!(
+                    "The key is right, but the phone's clock is {span} {word} this host's. Set both by the network."
+                )
+            }
+        }
+    }
 }
 
 impl Draft {
@@ -127,10 +158,16 @@ impl RecoverySet {
     /// [`NoRandom`] where the kernel gives no random numbers.
     pub fn new(random: &dyn Random, taken: &[Selector]) -> Result<Self, NoRandom> {
         let codes = recovery::generate_set(random, taken)?;
-        let keep =
-            |code: &RecoveryCode| Ok(Recovery { selector: code.selector(), hash: code.hash(random)? });
+        let keep = |code: &RecoveryCode| Ok(Recovery { selector: code.selector(), hash: code.hash(random)? });
         let kept = codes.iter().map(keep).collect::<Result<_, _>>()?;
         Ok(Self { codes, kept })
+    }
+
+    /// Whether an answer is one of the codes: proof that they were seen.
+    pub fn holds(&self, answer: &[u8]) -> bool {
+        let Some(Typed::Recovery(typed)) = Typed::parse(answer) else { return false };
+        let typed = typed.to_text();
+        self.codes.iter().any(|code| *code.to_text() == *typed)
     }
 }
 
@@ -179,13 +216,7 @@ pub enum Plan {
 ///
 /// # Errors
 /// [`NotStored`] where it could not be stored.
-pub fn plan(
-    vault: &Vault,
-    account: &Account,
-    label: &Label,
-    most: usize,
-    replace: bool,
-) -> Result<Plan, NotStored> {
+pub fn plan(vault: &Vault, account: &Account, label: &Label, most: usize, replace: bool) -> Result<Plan, NotStored> {
     let Some(room) = (match vault.room(account.uid) {
         Err(_) if replace => return Ok(Plan::Fresh { replace }),
         room => room?,
@@ -199,12 +230,7 @@ pub fn plan(
     check_addable(&credentials, account, label, most).map(|()| Plan::Add)
 }
 
-fn check_addable(
-    credentials: &Credentials,
-    account: &Account,
-    label: &Label,
-    most: usize,
-) -> Result<(), NotStored> {
+fn check_addable(credentials: &Credentials, account: &Account, label: &Label, most: usize) -> Result<(), NotStored> {
     if credentials.revoked.is_some() {
         return Err(NotStored::NeedsReplace("the enrollment was revoked"));
     }

@@ -77,6 +77,11 @@ impl Evidence {
         }
     }
 
+    /// Whether it is what a device shows in the window, or a recovery code that was given out.
+    pub fn is_right(&self) -> bool {
+        matches!(self, Self::Code { .. } | Self::Recovery(_))
+    }
+
     /// Which device and step.
     pub fn hit(&self) -> Option<Hit> {
         match self {

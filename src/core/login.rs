@@ -3,14 +3,19 @@
 //! ```text
 //! who is it, and from where?        identify
 //! what does policy ask for?         consult      nothing, and the story ends here
+//! was a code given here before?     remembered   within the time of the rule, and the story ends here
+//! somebody new?                     welcome      where a rule says so: enrolls, or gets in for a while without
 //! ask for a code                    ask          the same question for everybody
 //! can the answer be one?            read         what cannot be one costs nothing
 //! too many answers from there?      heed_flood
+//! a ticket?                         redeem       the wizard; who is enrolled gives his code too
 //! whose keys?                       subject      a decoy's where there are none, so that the work is the same
 //! compute, compare, record, fold    judge        nothing observable depends on the match before the record is durable
 //! budget empty? ask for the next    decide
 //! answer, event, notice             login
 //! ```
+
+mod enrolling;
 
 use subtle::ConstantTimeEq;
 
@@ -19,11 +24,13 @@ use crate::events::{Event, Factor, Kind, Printable, Scene};
 use crate::evidence::Evidence;
 use crate::files::Trouble;
 use crate::flood;
-use crate::otp::Typed;
+use crate::otp::recovery::RecoveryCode;
+use crate::otp::{Code, TicketCode, Typed, typed};
 use crate::policy::{Action, Decision, Facts, Policy, Window, Zone};
 use crate::ports::{Answer, Clock, Conversation, Directory, Events, Prompt, Random};
-use crate::subject::Subject;
-use crate::vault::{Credentials, History, Journal, Vault};
+use crate::remember::{self, Place, Session};
+use crate::subject::{self, Subject};
+use crate::vault::{Credentials, History, Journal, Vault, Version};
 use crate::verdict::{Cause, PamAnswer};
 use crate::words::{Account, AttemptId, Now, Source, Uid, UserName, WallTime};
 
@@ -45,6 +52,12 @@ pub struct Request {
     pub password: Option<Answer>,
     /// PAM_SILENT: say nothing beyond the prompts.
     pub silent: bool,
+    /// The name of this host.
+    pub host: String,
+    /// Gives the login session of the caller, as the kernel has it; called only where a rule needs it.
+    pub session: fn() -> Option<Session>,
+    /// What sshd says of the methods that came before (SSH_AUTH_INFO_0 in the PAM environment).
+    pub auth_info: Option<Vec<u8>>,
 }
 
 /// Everything a login touches beside its files.
@@ -64,6 +77,9 @@ pub fn login(request: &Request, policy: &Policy, talk: &mut dyn Conversation, wo
     let mut login = Login::new(request, policy, world);
     let cause = login.decide(talk).unwrap_or_else(|refused| refused);
     login.close(cause);
+    if matches!(cause, Cause::Code | Cause::TwoCodes) {
+        login.remember();
+    }
     if cause.answer() == PamAnswer::Success && !request.silent {
         login.notices().iter().for_each(|line| talk.tell(line));
     }
@@ -83,12 +99,27 @@ struct Login<'a> {
     event: Event,
     failures: Failures,
     recovery_left: Option<usize>,
+    /// Which version of the credentials the code was judged by.
+    judged_by: Option<Version>,
+    /// Whether the enrollment has no recovery codes yet.
+    lacks_recovery: bool,
+    /// What somebody without enrollment, who got in, is told.
+    grace_notice: Option<String>,
 }
 
-/// An answer that can be a code, and when it came.
+/// An answer, what it can be, and when it came.
 struct Heard {
-    typed: Typed,
+    answer: Answer,
+    said: Said,
     now: Now,
+}
+
+enum Said {
+    /// A code or a recovery code, each with the number of bytes before it, which are the password where a rule wants both
+    /// in one line. There are several readings where digits could belong to either.
+    Proof(Vec<(Typed, usize)>),
+    /// An enrollment ticket.
+    Ticket(TicketCode),
 }
 
 /// What an answer comes to.
@@ -115,6 +146,9 @@ impl<'a> Login<'a> {
             event,
             failures: Failures::default(),
             recovery_left: None,
+            judged_by: None,
+            lacks_recovery: false,
+            grace_notice: None,
         }
     }
 
@@ -127,18 +161,45 @@ impl<'a> Login<'a> {
             Action::Skip if !self.is_revoked() => return Ok(Cause::Skipped),
             _ => {}
         }
-        let first = self.ask(talk, &self.policy.prompts.text)?;
-        self.heed_flood(&first)?;
-        let hit = match self.judge(&first, None)? {
-            Judged::Final(cause) => return Ok(cause),
-            Judged::Second(hit) => hit,
-        };
-        let second = self.ask(talk, &self.policy.prompts.second)?;
-        match self.judge(&second, Some(hit))? {
-            Judged::Final(Cause::Code) => Ok(Cause::TwoCodes),
-            Judged::Final(Cause::Wrong | Cause::Early | Cause::Late) | Judged::Second(_) => Ok(Cause::SecondCode),
-            Judged::Final(cause) => Ok(cause),
+        if self.is_remembered() {
+            return Ok(Cause::Remembered);
         }
+        if self.is_newcomer()?
+            && let Some(cause) = self.welcome(talk)?
+        {
+            return Ok(cause);
+        }
+        let first = self.ask(talk, &self.question())?;
+        self.heed_flood(&first)?;
+        let cause = match &first.said {
+            Said::Ticket(ticket) => self.redeem(ticket, first.now, talk)?,
+            Said::Proof(_) => self.authenticate(&first, talk)?,
+        };
+        if self.lacks_recovery && matches!(cause, Cause::Code | Cause::TwoCodes) && self.shows_pictures() {
+            self.hand_over(talk)?;
+        }
+        Ok(cause)
+    }
+
+    /// One code, or two where the budget or a rule wants two. A password that came with it goes on once it is right.
+    fn authenticate(&mut self, first: &Heard, talk: &mut dyn Conversation) -> Result<Cause, Cause> {
+        let (judged, password) = self.judge(first, None)?;
+        let cause = match judged {
+            Judged::Final(cause) => cause,
+            Judged::Second(hit) => {
+                let second = self.ask_plain(talk, &self.policy.prompts.second)?;
+                match self.judge(&second, Some(hit))?.0 {
+                    Judged::Final(Cause::Code) => Cause::TwoCodes,
+                    Judged::Final(Cause::Wrong | Cause::Early | Cause::Late) | Judged::Second(_) => Cause::SecondCode,
+                    Judged::Final(cause) => cause,
+                }
+            }
+        };
+        if cause.answer() == PamAnswer::Success && self.decision.with_password {
+            let password = first.answer.bytes().get(..password).unwrap_or_default();
+            talk.hand_on(password).map_err(|_| Cause::NoConversation)?;
+        }
+        Ok(cause)
     }
 
     /// Who it is, as the name service says now. An unknown user is asked all the same.
@@ -190,40 +251,113 @@ impl<'a> Login<'a> {
     /// needed, and so no state.
     fn is_revoked(&self) -> bool {
         let Some(account) = &self.account else { return false };
-        let credentials = Vault::open(&self.policy.state_dir).and_then(|vault| match vault.room(account.uid)? {
-            Some(room) => room.credentials().map(|(credentials, _)| Some(credentials)),
-            None => Ok(None),
-        });
-        matches!(credentials, Ok(Some(Credentials { revoked: Some(_), .. })))
+        let found = Vault::open(&self.policy.state_dir).and_then(|vault| subject::read(&vault, account.uid));
+        found.ok().flatten().is_some_and(|(_, credentials, _)| credentials.revoked.is_some())
     }
 
+    /// Whether a code was given at this place before, within the time of the rule. What cannot be known is not remembered.
+    fn is_remembered(&self) -> bool {
+        let Some((span, account)) = self.decision.remember.zip(self.account.as_ref()) else { return false };
+        let found = Vault::open(&self.policy.state_dir).and_then(|vault| subject::read(&vault, account.uid));
+        let Some((_, credentials, version)) = found.ok().flatten() else { return false };
+        let is_own =
+            credentials.user == account.name && credentials.uid == account.uid && credentials.revoked.is_none();
+        let here = self.place(account).zip(self.world.clock.now());
+        is_own
+            && here.is_some_and(|(place, now)| remember::holds(&self.policy.runtime_dir, &place, version, &now, span))
+    }
+
+    /// Remembers that a code was given here, where a rule says so.
+    fn remember(&self) {
+        let Some((span, account)) = self.decision.remember.zip(self.account.as_ref()) else { return };
+        let Some((version, now)) = self.judged_by.zip(self.world.clock.now()) else { return };
+        let Some(place) = self.place(account) else { return };
+        if let Err(trouble) = remember::store(&self.policy.runtime_dir, &place, version, &now, span) {
+            self.world.events.debug(&format!("not remembered: {trouble}"));
+        }
+    }
+
+    fn place(&self, account: &Account) -> Option<Place> {
+        let Request { scene, session, auth_info, .. } = self.request;
+        Place::of(account.uid, &scene.service, self.event.source, session(), auth_info.as_deref())
+    }
+
+    /// The question of the rule: the same for everybody, enrolled or not.
+    fn question(&self) -> String {
+        let prompts = &self.policy.prompts;
+        match self.decision.action {
+            _ if self.decision.with_password => prompts.both.clone(),
+            Action::Enroll if self.takes_tickets() => prompts.enroll.clone(),
+            _ => prompts.text.clone(),
+        }
+    }
+
+    /// Asks the question of the rule.
     fn ask(&mut self, talk: &mut dyn Conversation, text: &str) -> Result<Heard, Cause> {
-        let echo = self.policy.prompts.echo;
+        let (answer, now) = self.listen(talk, text, self.policy.prompts.echo && !self.decision.with_password)?;
+        let said = self.read(&answer)?;
+        Ok(Heard { answer, said, now })
+    }
+
+    /// Asks for a code and nothing else.
+    fn ask_plain(&mut self, talk: &mut dyn Conversation, text: &str) -> Result<Heard, Cause> {
+        let (answer, now) = self.listen(talk, text, self.policy.prompts.echo)?;
+        let said = Said::Proof(vec![(self.read_code(&answer)?, 0)]);
+        Ok(Heard { answer, said, now })
+    }
+
+    fn listen(&mut self, talk: &mut dyn Conversation, text: &str, echo: bool) -> Result<(Answer, Now), Cause> {
         let answer = talk.ask(Prompt { text, echo }).map_err(|_| Cause::NoConversation)?;
         self.started = self.world.clock.ticks();
         let now = self.world.clock.now().ok_or(Cause::Kernel)?;
         self.event.time = now.wall;
-        if !self.policy.is_current() {
-            self.event.detail = Some(Printable::new(b"the policy changed during the login; try again"));
-            return Err(Cause::Policy);
+        self.check_policy()?;
+        Ok((answer, now))
+    }
+
+    /// A prompt may have waited for hours.
+    fn check_policy(&mut self) -> Result<(), Cause> {
+        if self.policy.is_current() {
+            return Ok(());
         }
-        self.read(&answer).map(|typed| Heard { typed, now })
+        self.event.detail = Some(Printable::new(b"the policy changed during the login; try again"));
+        Err(Cause::Policy)
+    }
+
+    fn read(&mut self, answer: &Answer) -> Result<Said, Cause> {
+        if self.decision.with_password && !self.is_stand_in(answer) {
+            let readings = both(answer.bytes());
+            return if readings.is_empty() { Err(Cause::Malformed) } else { Ok(Said::Proof(readings)) };
+        }
+        match typed::ticket(answer.bytes()).filter(|_| self.takes_tickets() && !self.is_password(answer)) {
+            Some(ticket) => Ok(Said::Ticket(ticket)),
+            None => Ok(Said::Proof(vec![(self.read_code(answer)?, 0)])),
+        }
     }
 
     /// What cannot be a code or a recovery code costs nothing. sshd's stand-in is judged like a wrong code of an unknown
-    /// user, so that it takes as long. sshd sends it at every prompt or at none: after another answer it is no stand-in.
-    fn read(&mut self, answer: &Answer) -> Result<Typed, Cause> {
-        let is_sshd = self.request.scene.service.as_str() == "sshd";
-        let is_junk = is_sshd && answer.bytes().starts_with(SSHD_JUNK) && self.is_junk.unwrap_or(true);
-        self.is_junk = Some(is_junk);
-        if is_junk {
+    /// user, so that it takes as long.
+    fn read_code(&mut self, answer: &Answer) -> Result<Typed, Cause> {
+        if self.is_stand_in(answer) {
             return Typed::parse(b"000000").ok_or(Cause::Malformed);
         }
-        let is_answer = |password: &Answer| bool::from(password.bytes().ct_eq(answer.bytes()));
-        if self.request.password.as_ref().is_some_and(is_answer) {
+        if self.is_password(answer) {
             return Err(Cause::Password);
         }
         Typed::parse(answer.bytes()).ok_or(Cause::Malformed)
+    }
+
+    /// sshd sends its stand-in at every prompt or at none: after another answer it is no stand-in.
+    fn is_stand_in(&mut self, answer: &Answer) -> bool {
+        let is_sshd = self.request.scene.service.as_str() == "sshd";
+        let is_junk = is_sshd && answer.bytes().starts_with(SSHD_JUNK) && self.is_junk.unwrap_or(true);
+        self.is_junk = Some(is_junk);
+        is_junk
+    }
+
+    fn is_password(&self, answer: &Answer) -> bool {
+        let is_answer = |password: &Answer| bool::from(password.bytes().ct_eq(answer.bytes()));
+        self.request.password.as_ref().is_some_and(is_answer)
     }
 
     fn heed_flood(&self, heard: &Heard) -> Result<(), Cause> {
@@ -233,11 +367,12 @@ impl<'a> Login<'a> {
     }
 
     /// Judges one answer by the keys as they are now. `first` is set for the second of two codes: what the first one hit.
-    fn judge(&mut self, heard: &Heard, first: Option<Option<Hit>>) -> Result<Judged, Cause> {
+    /// Gives also how many bytes of the answer stand before the code.
+    fn judge(&mut self, heard: &Heard, first: Option<Option<Hit>>) -> Result<(Judged, usize), Cause> {
         let vault = &Vault::open(&self.policy.state_dir).map_err(|trouble| self.broken(&trouble))?;
         let window = Window { past: self.decision.past.unwrap_or(self.policy.window.past), ..self.policy.window };
-        let subject = self.subject(vault)?;
-        let seen = Evidence::of(&heard.typed, &subject.credentials, window, heard.now);
+        let subject = self.subject(vault, heard.now)?;
+        let (seen, password) = weigh(&heard.said, &subject.credentials, window, heard.now);
         let evidence = if self.decision.action == Action::RecoveryOnly { seen.without_codes() } else { seen };
         let entry = self.entry(heard, &subject, &evidence, first)?;
         let journal = subject.room.journal(&subject.credentials).map_err(|trouble| self.broken(&trouble))?;
@@ -249,35 +384,49 @@ impl<'a> Login<'a> {
         self.note(&subject, &evidence, &entry, &state);
         self.refuse_if_changed(vault, &subject)?;
         self.checkpoint(&journal, &history, &entry, &state, subject.is_decoy());
-        Ok(match (ruling, subject.refusal) {
+        let judged = match (ruling, subject.refusal) {
             (Ruling::Accepted(failures), None) => {
                 self.failures = failures;
+                self.judged_by = subject.version();
                 Judged::Final(if entry.act.is_recovery() { Cause::Recovery } else { Cause::Code })
             }
             (Ruling::SecondNeeded(hit), None) => Judged::Second(hit),
             (Ruling::SecondNeeded(_), Some(_)) => Judged::Second(None),
             (Ruling::Locked, _) => Judged::Final(Cause::Locked),
             (_, Some(refusal)) => Judged::Final(refusal),
+            (_, None) if self.decision.action == Action::RecoveryOnly && !entry.act.is_recovery() => {
+                Judged::Final(Cause::RecoveryOnly)
+            }
             (ruling, None) => {
-                if self.decision.action == Action::RecoveryOnly && !entry.act.is_recovery() {
-                    return Ok(Judged::Final(Cause::RecoveryOnly));
-                }
                 let is_behind = is_clock_behind(&subject, &state, window, heard.now);
                 Judged::Final(refused(&ruling, &evidence, &subject, window, is_behind))
             }
-        })
+        };
+        Ok((judged, password))
     }
 
-    fn subject(&mut self, vault: &Vault) -> Result<Subject, Cause> {
+    fn subject(&mut self, vault: &Vault, now: Now) -> Result<Subject, Cause> {
         let account = self.account.as_ref().filter(|_| self.is_junk != Some(true));
         let found = match self.decision.action {
             Action::Deny => Subject::decoy(vault, &self.request.user, Cause::Denied),
             _ => Subject::of(vault, account, &self.request.user),
         };
-        found.map_err(|nobody| {
+        let mut subject = found.map_err(|nobody| {
             self.broken(&nobody.trouble);
             nobody.cause
-        })
+        })?;
+        if subject.credentials.has_replaced() {
+            self.end_replaced(&mut subject, now)?;
+        }
+        Ok(subject)
+    }
+
+    /// A device that another one was enrolled in place of is good until that one was used once, which the journal tells.
+    fn end_replaced(&mut self, subject: &mut Subject, now: Now) -> Result<(), Cause> {
+        let history = subject.room.journal(&subject.credentials).and_then(|journal| journal.read());
+        let (state, _) = history.map_err(|trouble| self.broken(&trouble))?.fold(&self.policy.limits);
+        subject.credentials.end_replaced(&state, now.wall);
+        Ok(())
     }
 
     fn entry(
@@ -317,6 +466,7 @@ impl<'a> Login<'a> {
         self.event.budget_left = Some(state.left(&entry.source, entry.now.wall, &self.policy.limits));
         let left = credentials.recovery.iter().filter(|kept| !state.spent.contains(&kept.selector)).count();
         self.recovery_left = entry.act.is_recovery().then_some(left);
+        self.lacks_recovery = credentials.recovery.is_empty();
     }
 
     /// A revocation, or any other change of the credentials, counts at once.
@@ -365,8 +515,33 @@ impl<'a> Login<'a> {
             1 => "That recovery code is spent; 1 is left. Ask for new ones.".to_owned(),
             left => format!("That recovery code is spent; {left} are left."),
         });
-        failed.into_iter().chain(spent).collect()
+        failed.into_iter().chain(spent).chain(self.grace_notice.clone()).collect()
     }
+}
+
+/// The readings of a password with a code, or a recovery code as it was given out, at its end.
+fn both(answer: &[u8]) -> Vec<(Typed, usize)> {
+    const RECOVERY: usize = RecoveryCode::LENGTH + 4;
+    let ending = |length: usize| {
+        let (password, end) = answer.split_at_checked(answer.len().checked_sub(length)?)?;
+        let typed = Typed::parse(end).filter(|_| !password.is_empty())?;
+        Some((typed, password.len()))
+    };
+    let recovery = ending(RECOVERY).filter(|(typed, _)| matches!(typed, Typed::Recovery(_)));
+    let code = |digits: usize| ending(digits).filter(|(typed, _)| typed.digits() == Some(digits));
+    recovery.into_iter().chain((6..=Code::MAX).filter_map(code)).collect()
+}
+
+/// Weighs the readings that these devices could have shown, and takes the first that is right, else the first.
+fn weigh(said: &Said, credentials: &Credentials, window: Window, now: Now) -> (Evidence, usize) {
+    let Said::Proof(readings) = said else { return (Evidence::NoCode, 0) };
+    let has_digits = |digits: usize| credentials.enabled().any(|device| usize::from(device.shape.digits()) == digits);
+    let is_possible = |typed: &Typed| typed.digits().is_none_or(has_digits);
+    let possible: Vec<_> = readings.iter().filter(|(typed, _)| readings.len() == 1 || is_possible(typed)).collect();
+    let weighed = possible.iter().map(|(typed, before)| (Evidence::of(typed, credentials, window, now), *before));
+    let weighed: Vec<_> = weighed.collect();
+    let right = weighed.iter().find(|(evidence, _)| evidence.is_right());
+    right.or(weighed.first()).copied().unwrap_or((Evidence::NoCode, 0))
 }
 
 fn failed_notice(failures: &Failures) -> String {

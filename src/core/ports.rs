@@ -51,6 +51,12 @@ pub trait Conversation {
 
     /// Shows a line (PAM_TEXT_INFO); a host that cannot show it changes nothing.
     fn tell(&mut self, text: &str);
+
+    /// Hands a password on to the modules that come after this one (PAM_AUTHTOK).
+    ///
+    /// # Errors
+    /// [`NoConversation`] where the host does not take it.
+    fn hand_on(&mut self, password: &[u8]) -> Result<(), NoConversation>;
 }
 
 /// Reads the clocks.

@@ -63,7 +63,8 @@ impl Place {
                 hash.update(terminal.to_be_bytes());
             }
             (Source::Address(address), _, Some(info)) => {
-                let keys: Vec<_> = info.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"publickey ")).collect();
+                let keys: Vec<_> =
+                    info.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"publickey ")).collect();
                 (!keys.is_empty()).then_some(())?;
                 hash.update([2]);
                 hash.update(address.to_string());

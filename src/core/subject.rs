@@ -65,6 +65,11 @@ impl Subject {
         self.origin.is_none()
     }
 
+    /// Which version of the credentials this is; `None` for a decoy.
+    pub fn version(&self) -> Option<Version> {
+        self.origin.map(|(_, version)| version)
+    }
+
     /// Whether the credentials are still the ones that were read: a revocation counts at once.
     ///
     /// # Errors
@@ -87,7 +92,11 @@ impl Subject {
     }
 }
 
-fn read(vault: &Vault, uid: Uid) -> Result<Option<(Room, Credentials, Version)>, Trouble> {
+/// What state is kept of a user; `None` where there is no enrollment.
+///
+/// # Errors
+/// [`Trouble`] where it cannot be used.
+pub fn read(vault: &Vault, uid: Uid) -> Result<Option<(Room, Credentials, Version)>, Trouble> {
     let Some(room) = vault.room(uid)? else { return Ok(None) };
     let (credentials, version) = room.credentials()?;
     Ok(Some((room, credentials, version)))

@@ -22,6 +22,7 @@ use crate::policy::Policy;
 use crate::ports::{
     Answer, Clock, Conversation, Directory, Events, LookupFailed, NoConversation, NoRandom, Prompt, Random,
 };
+use crate::remember::Session;
 use crate::vault::{self, Credentials, Device, Recovery, Vault};
 use crate::verdict::Cause;
 use crate::words::{Account, DeviceId, EnrollmentId, Label, Now, Uid, UserName, WallTime};
@@ -100,6 +101,9 @@ fn decoy(number: u8) -> Credentials {
         ..credentials()
     }
 }
+
+/// The session that requests come from.
+pub const SESSION: Session = Session { id: 77, started: 5, terminal: 34_816 };
 
 type Hook<'a> = Box<dyn FnOnce() + 'a>;
 
@@ -200,17 +204,31 @@ pub struct Person<'a> {
     pub answers: VecDeque<Says<'a>>,
     pub asked: Vec<(String, bool)>,
     pub told: Vec<String>,
+    pub handed_on: Vec<u8>,
+    /// Whether the host cannot ask questions whose answer shows.
+    pub sees_nothing: bool,
+    /// What is done with every page before it is answered.
+    pub looks_at: Option<Box<dyn Fn(&str) + 'a>>,
 }
 
 impl Conversation for Person<'_> {
     fn ask(&mut self, prompt: Prompt<'_>) -> Result<Answer, NoConversation> {
+        if prompt.echo && self.sees_nothing {
+            return Err(NoConversation);
+        }
         self.asked.push((prompt.text.to_owned(), prompt.echo));
+        self.looks_at.iter().for_each(|look| look(prompt.text));
         let answer = self.answers.pop_front().unwrap_or_else(|| panic!("asked too often: {}", prompt.text));
         answer().map(Answer::new).ok_or(NoConversation)
     }
 
     fn tell(&mut self, text: &str) {
         self.told.push(text.to_owned());
+    }
+
+    fn hand_on(&mut self, password: &[u8]) -> Result<(), NoConversation> {
+        self.handed_on = password.to_vec();
+        Ok(())
     }
 }
 
@@ -220,7 +238,10 @@ pub struct Seen {
     pub cause: Cause,
     pub asked: Vec<(String, bool)>,
     pub told: Vec<String>,
+    pub handed_on: Vec<u8>,
     pub event: Option<Event>,
+    /// What else was written down, before the event of the login.
+    pub acts: Vec<Event>,
 }
 
 /// A machine on which alice is enrolled and bob is not.
@@ -332,18 +353,34 @@ impl<'a> Home<'a> {
             rhost: Printable::new(&rhost),
             ..Scene::default()
         };
-        Request { scene, user: user.as_bytes().to_vec(), rhost: Some(rhost), password: None, silent: false }
+        Request {
+            scene,
+            user: user.as_bytes().to_vec(),
+            rhost: Some(rhost),
+            password: None,
+            silent: false,
+            host: "h1".to_owned(),
+            session: || Some(SESSION),
+            auth_info: None,
+        }
     }
 
     pub fn answer(&self, request: &Request, answers: Vec<Says<'_>>) -> Seen {
+        let seen = self.meet(request, Person { answers: answers.into(), ..Person::default() });
+        assert!(seen.acts.is_empty(), "more than one event");
+        seen
+    }
+
+    /// The same with a person of any kind, who may do more than log in.
+    pub fn meet(&self, request: &Request, mut person: Person<'_>) -> Seen {
         let world = World { directory: &self.fakes, clock: &self.fakes, random: &self.fakes, events: &self.fakes };
-        let mut person = Person { answers: answers.into(), ..Person::default() };
         let cause = login(request, &self.policy, &mut person, &world);
         assert!(person.answers.is_empty(), "{} answers were not asked for; {cause:?}", person.answers.len());
         let mut log = self.fakes.log.borrow_mut();
         let event = log.pop();
-        assert!(log.is_empty(), "more than one event");
-        Seen { cause, asked: person.asked, told: person.told, event }
+        let acts = std::mem::take(&mut *log);
+        let Person { asked, told, handed_on, .. } = person;
+        Seen { cause, asked, told, handed_on, event, acts }
     }
 
     /// One login of a user who types these texts.

@@ -6,7 +6,7 @@ use qrtotp_core::policy::Policy;
 use qrtotp_core::ports::{Clock, Events, Random};
 use qrtotp_core::verdict::Cause;
 use qrtotp_core::words::{AttemptId, Source, WallTime};
-use qrtotp_system::{Log, SystemClock, SystemRandom, Users, caller};
+use qrtotp_system::{Log, SystemClock, SystemRandom, Users, caller, host_name, session};
 
 use crate::arguments::Arguments;
 use crate::pam::{Flags, Handle, Item, Talk};
@@ -35,6 +35,9 @@ pub fn authenticate(handle: &Handle<'_>, flags: Flags, words: &[Vec<u8>]) -> Cau
         rhost: handle.text(Item::RemoteHost),
         password: handle.password(),
         silent: flags.silent(),
+        host: host_name(),
+        session,
+        auth_info: handle.variable(c"SSH_AUTH_INFO_0"),
     };
     let world = World { directory: &Users, clock: &SystemClock, random: &SystemRandom, events: &log };
     login::login(&request, &policy, &mut Talk::new(handle), &world)

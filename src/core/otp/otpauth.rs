@@ -44,6 +44,11 @@ impl Name {
         Ok(name)
     }
 
+    /// Stands in for the name of a host or of a user that no picture can carry.
+    pub fn of_product() -> Self {
+        Self("qrtotp".to_owned())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -52,14 +57,28 @@ impl Name {
 
 /// The URI of a key. Default parameters are left out: they make the picture larger and change nothing.
 pub fn uri(secret: &Secret, shape: Shape, issuer: &Name, account: &Name) -> Zeroizing<String> {
+    write(secret, shape, issuer, account, true)
+}
+
+/// The same with the issuer only in front of the account, where apps take it from if it stands nowhere else: for long
+/// names, whose picture would fit no terminal.
+pub fn short_uri(secret: &Secret, shape: Shape, issuer: &Name, account: &Name) -> Zeroizing<String> {
+    write(secret, shape, issuer, account, false)
+}
+
+fn write(secret: &Secret, shape: Shape, issuer: &Name, account: &Name, issuer_too: bool) -> Zeroizing<String> {
     let key = secret.to_base32();
     let issuer = utf8_percent_encode(&issuer.0, ESCAPED).to_string();
     let account = utf8_percent_encode(&account.0, ESCAPED).to_string();
     let room =
         key.len().saturating_add(issuer.len().saturating_mul(2)).saturating_add(account.len()).saturating_add(96);
     let mut uri = Zeroizing::new(String::with_capacity(room));
-    for piece in ["otpauth://totp/", &issuer, ":", &account, "?secret=", &key, "&issuer=", &issuer] {
+    for piece in ["otpauth://totp/", &issuer, ":", &account, "?secret=", &key] {
         uri.push_str(piece);
+    }
+    if issuer_too {
+        uri.push_str("&issuer=");
+        uri.push_str(&issuer);
     }
     let plain = Shape::default();
     if shape.algorithm != plain.algorithm {

@@ -92,7 +92,14 @@ mod tests {
         let text = hash().to_string();
         assert_eq!(SaltedHash::parse(&text), Some(hash()));
         let shorter = &text[..text.len() - 1];
-        for bad in ["", "pbkdf2-sha256$0$00$00", &text[1..], shorter, &format!("{text}$"), &text.replace("$1$", "$4000000000$")] {
+        for bad in [
+            "",
+            "pbkdf2-sha256$0$00$00",
+            &text[1..],
+            shorter,
+            &format!("{text}$"),
+            &text.replace("$1$", "$4000000000$"),
+        ] {
             assert_eq!(SaltedHash::parse(bad), None, "{bad}");
         }
     }

@@ -24,6 +24,14 @@ impl Typed {
         let plain = plain(answer)?;
         Code::parse(&plain).map(Self::Code).or_else(|| RecoveryCode::parse(&plain).map(Self::Recovery))
     }
+
+    /// How many digits a code has; `None` for a recovery code.
+    pub fn digits(&self) -> Option<usize> {
+        match self {
+            Self::Code(code) => Some(code.digits().into()),
+            Self::Recovery(_) => None,
+        }
+    }
 }
 
 /// Reads an answer that is a ticket.

@@ -313,11 +313,26 @@ mod tests {
                 "line 6, column 9: days must hold a day like \"mon\", or days like \"mon-fri\"",
                 "line 7, column 8: zone must be a time zone like \"Europe/Berlin\", \"+02:00\", \"UTC\" or \"local\"",
                 "line 8, column 9: until must be a date like 2027-03-31, or a time like 2027-03-31T18:00:00Z",
-                "line 9, column 10: action must be one of \"allow\", \"skip\", \"require\", \"recovery-only\", \"deny\"; did you mean \"skip\"?",
+                "line 9, column 10: action must be one of \"allow\", \"skip\", \"enroll\", \"require\", \"recovery-only\", \"deny\"; did you mean \"skip\"?",
                 "line 12, column 9: codes must be 1 or 2",
-                "line 12, column 9: codes goes with action = \"require\" only",
-                "line 13, column 8: past goes with action = \"require\" only",
-                "line 14, column 1: the rule has no action; it takes one of \"allow\", \"skip\", \"require\", \"recovery-only\", \"deny\"",
+                "line 12, column 9: codes goes with action = \"require\" or \"enroll\" only",
+                "line 13, column 8: past goes with action = \"require\" or \"enroll\" only",
+                "line 14, column 1: the rule has no action; it takes one of \"allow\", \"skip\", \"enroll\", \"require\", \"recovery-only\", \"deny\"",
+            ]
+        );
+        let text = "[[rule]]\naction = \"enroll\"\nenroll_by = \"soon\"\ngrace_logins = 0\nremember = \"8 hours\"\ninput = \"both\"\n\
+                    [enroll]\nservices = [\"a/b\"]\nfirst_login = \"tickets\"\nmax_devices = 5\n";
+        assert_eq!(
+            mistakes(text),
+            [
+                "line 3, column 13: enroll_by must be a date like 2027-03-31, or a time like 2027-03-31T18:00:00Z",
+                "line 4, column 16: grace_logins must be a whole number from 1 to 1000",
+                "line 5, column 12: remember must be a time from \"1m\" to \"30d\", like \"8h\"",
+                "line 6, column 9: input must be \"code\" or \"password+code\"",
+                "line 6, column 9: input goes with action = \"require\" only",
+                "line 8, column 12: enroll.services must be a list of PAM services like [\"sshd\"]",
+                "line 9, column 15: enroll.first_login must be \"ticket\" or \"first-factor\" or \"off\", not \"tickets\"; did you mean \"ticket\"?",
+                "line 10, column 15: enroll.max_devices must be a whole number from 1 to 4, not 5",
             ]
         );
         assert_eq!(mistakes("rule = 1"), ["line 1, column 1: rules are written as [[rule]]"]);

@@ -30,8 +30,7 @@ pub enum Action {
 
 impl Action {
     /// All of them, from the most open to the strictest.
-    pub const ALL: [Self; 6] =
-        [Self::Allow, Self::Skip, Self::Enroll, Self::Require, Self::RecoveryOnly, Self::Deny];
+    pub const ALL: [Self; 6] = [Self::Allow, Self::Skip, Self::Enroll, Self::Require, Self::RecoveryOnly, Self::Deny];
 
     /// The word in the policy.
     pub fn word(self) -> &'static str {
@@ -204,7 +203,11 @@ pub const KEYS: [RuleKey; 15] = [
         example: "2027-01-31",
         help: "Until the end of that day the unenrolled get in, with a notice that counts down.",
     },
-    RuleKey { name: "grace_logins", example: "5", help: "So many times the unenrolled get in, with a notice that counts down." },
+    RuleKey {
+        name: "grace_logins",
+        example: "5",
+        help: "So many times the unenrolled get in, with a notice that counts down.",
+    },
     RuleKey {
         name: "remember",
         example: "\"8h\"",

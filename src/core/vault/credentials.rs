@@ -293,7 +293,7 @@ mod tests {
     fn mistakes_are_named_by_line_and_column_and_never_quote_the_file() {
         let text = sample().to_text().replace("secret = \"GEZDGNBV", "secret = \"GEZD1NBV");
         let error = Credentials::parse(&text).unwrap_err();
-        assert!(error.starts_with("line 18, column 10: character 5 of the key"), "{error}");
+        assert!(error.starts_with("line 19, column 10: character 5 of the key"), "{error}");
         let error = Credentials::parse(&sample().to_text().replace("digits = 8", "digits = 9")).unwrap_err();
         assert!(error.contains("digits must be 6, 7 or 8"), "{error}");
         assert!(Credentials::parse("format = 1").is_err());

@@ -154,14 +154,20 @@ impl Vault {
         may: impl FnOnce() -> Result<(), Trouble>,
     ) -> Result<bool, Trouble> {
         let (parent, name, place) = (staging.folder, staging.name.as_str(), credentials.uid.0.to_string());
-        let fail = |errno| Trouble::new(&self.folder.path.join(&place), format_args!("cannot be made: {}", describe(errno)));
-        let done = build_room(parent, name, credentials, entries).and_then(|()| may()).and_then(|()| {
-            match fs::renameat_with(&parent.fd, name, &self.folder.fd, &place, RenameFlags::NOREPLACE) {
+        let fail =
+            |errno| Trouble::new(&self.folder.path.join(&place), format_args!("cannot be made: {}", describe(errno)));
+        let done =
+            build_room(parent, name, credentials, entries).and_then(|()| may()).and_then(|()| match fs::renameat_with(
+                &parent.fd,
+                name,
+                &self.folder.fd,
+                &place,
+                RenameFlags::NOREPLACE,
+            ) {
                 Ok(()) => Ok(true),
                 Err(Errno::EXIST) => Ok(false),
                 Err(errno) => Err(fail(errno)),
-            }
-        });
+            });
         if !matches!(done, Ok(true)) {
             // What stays of it is for `Vault::sweep`, or goes with the ticket.
             let _ = remove_room(parent, name);
@@ -330,7 +336,11 @@ impl LockedRoom {
         let own = fs::fstat(&self.lock).map_err(|errno| Trouble::new(path, describe(errno)))?;
         let now = vault.folder.stat(&name)?;
         let is_same = |now: fs::Stat| (now.st_dev, now.st_ino) == (own.st_dev, own.st_ino);
-        if now.is_some_and(is_same) { Ok(()) } else { Err(Trouble::new(path, "was replaced in the meantime; try again")) }
+        if now.is_some_and(is_same) {
+            Ok(())
+        } else {
+            Err(Trouble::new(path, "was replaced in the meantime; try again"))
+        }
     }
 
     /// Writes the credentials anew, at once, if `may` says so when they stand ready.

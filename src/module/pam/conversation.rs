@@ -5,7 +5,7 @@ use std::ptr::{NonNull, null_mut};
 use libc::{c_char, c_int};
 use pam_sys::{PamConversation, PamMessage, PamResponse};
 use qrtotp_core::ports::{Answer, Conversation, NoConversation, Prompt};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use super::codes::{self, Style};
 use super::{Handle, text};
@@ -27,7 +27,7 @@ impl<'call> Talk<'call> {
         // SAFETY: PAM_CONV is NULL or a struct pam_conv that libpam keeps (pam_get_item(3)).
         let conversation = unsafe { conversation.as_ref() }.ok_or(NoConversation)?;
         let function = conversation.conv.ok_or(NoConversation)?;
-        let message_text = terminated(message).ok_or(NoConversation)?;
+        let message_text = text::terminated(message.as_bytes()).ok_or(NoConversation)?;
         let mut message = PamMessage { msg_style: style as c_int, msg: message_text.as_ptr().cast() };
         // Linux-PAM passes an array of pointers, Solaris a pointer to an array. With one message they are the same.
         let mut messages = [&raw mut message];
@@ -51,19 +51,10 @@ impl Conversation for Talk<'_> {
         // Hosts may answer to a mere text, too; that is wiped and freed here. A host that cannot show it changes nothing.
         drop(self.exchange(Style::Info, text));
     }
-}
 
-/// A copy with a NUL at its end, wiped when it goes: the picture of a new key passes here. `None` if it holds a NUL.
-fn terminated(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    if text.contains('\0') {
-        return None;
+    fn hand_on(&mut self, password: &[u8]) -> Result<(), NoConversation> {
+        self.handle.set_password(password)
     }
-    let mut copy = Zeroizing::new(Vec::new());
-    // One reservation of the whole length: a vector that grows leaves its old memory behind as it is.
-    copy.try_reserve_exact(text.len().checked_add(1)?).ok()?;
-    copy.extend_from_slice(text.as_bytes());
-    copy.push(0);
-    Some(copy)
 }
 
 /// The one response to one message: ours to wipe and to free, once.

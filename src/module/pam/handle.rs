@@ -1,12 +1,12 @@
 //! The handle of one call, and what the host says through it.
 
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;
 use std::ptr::{NonNull, null, null_mut};
 
 use libc::{c_char, c_int};
 use pam_sys::{PamHandle, raw};
-use qrtotp_core::ports::Answer;
+use qrtotp_core::ports::{Answer, NoConversation};
 
 use super::{codes, text};
 
@@ -48,6 +48,24 @@ impl Handle<'_> {
     pub fn password(&self) -> Option<Answer> {
         // SAFETY: PAM_AUTHTOK is a C string or NULL (pam_get_item(3)), and libpam leaves it alone while we copy.
         unsafe { text::copy_secret(self.item(codes::AUTHTOK).cast()) }
+    }
+
+    /// Hands a password on to the modules that come after this one (PAM_AUTHTOK). libpam keeps a copy, which it wipes.
+    ///
+    /// # Errors
+    /// [`NoConversation`] where libpam does not take it.
+    pub fn set_password(&self, password: &[u8]) -> Result<(), NoConversation> {
+        let password = text::terminated(password).ok_or(NoConversation)?;
+        // SAFETY: the handle is live, and the item is a C string, which libpam copies.
+        let code = unsafe { raw::pam_set_item(self.raw.as_ptr(), codes::AUTHTOK, password.as_ptr().cast()) };
+        if code == codes::SUCCESS { Ok(()) } else { Err(NoConversation) }
+    }
+
+    /// A variable of the PAM environment, which the host and its modules write and the person does not.
+    pub fn variable(&self, name: &CStr) -> Option<Vec<u8>> {
+        // SAFETY: the handle is live, `name` is a C string, and what comes back is NULL or a C string of libpam's that it
+        // leaves alone while we copy (pam_getenv(3)).
+        unsafe { text::copy(raw::pam_getenv(self.raw.as_ptr(), name.as_ptr())) }
     }
 
     /// Who logs in; the person is asked if the host does not know yet.
@@ -98,6 +116,24 @@ mod tests {
     #[test]
     fn a_password_is_absent_where_nobody_asked_for_one() {
         assert!(Stage::new().handle().password().is_none());
+    }
+
+    #[test]
+    fn a_password_that_was_handed_on_is_there_for_the_next_module() {
+        let stage = Stage::new();
+        stage.handle().set_password(b"hunter2").unwrap();
+        assert_eq!(stage.handle().password().unwrap().bytes(), b"hunter2");
+        assert_eq!(stage.handle().set_password(b"hun\0ter"), Err(NoConversation));
+        assert_eq!(stage.handle().password().unwrap().bytes(), b"hunter2");
+    }
+
+    #[test]
+    fn a_variable_is_what_was_put_into_the_pam_environment() {
+        let stage = Stage::new();
+        assert_eq!(stage.handle().variable(c"SSH_AUTH_INFO_0"), None);
+        // SAFETY: a live handle and a C string, which libpam copies.
+        unsafe { raw::pam_putenv(stage.raw(), c"SSH_AUTH_INFO_0=publickey x".as_ptr()) };
+        assert_eq!(stage.handle().variable(c"SSH_AUTH_INFO_0").unwrap(), b"publickey x");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::slice;
 
 use libc::{c_char, c_int};
 use qrtotp_core::ports::Answer;
+use zeroize::Zeroizing;
 
 /// Longest text that is copied, in bytes. It is beyond every user name (256) and every path (4096), so that what had to
 /// be cut is still refused for its length.
@@ -41,6 +42,20 @@ pub unsafe fn copy_secret(text: *const c_char) -> Option<Answer> {
     copy.try_reserve_exact(bytes.len()).ok()?;
     copy.extend_from_slice(bytes);
     Some(Answer::new(copy))
+}
+
+/// A copy with a NUL at its end, wiped when it goes: the picture of a new key, and passwords, pass here. `None` if it
+/// holds a NUL, or without memory.
+pub fn terminated(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    if text.contains(&0) {
+        return None;
+    }
+    let mut copy = Zeroizing::new(Vec::new());
+    // One reservation of the whole length: a vector that grows leaves its old memory behind as it is.
+    copy.try_reserve_exact(text.len().checked_add(1)?).ok()?;
+    copy.extend_from_slice(text);
+    copy.push(0);
+    Some(copy)
 }
 
 /// The words after `pam_qrtotp.so` in a service file; `None` where the pointers are not those of libpam.
