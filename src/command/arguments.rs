@@ -66,10 +66,19 @@ pub enum Command {
         #[arg(long)]
         reason: String,
     },
+    /// Make, list or end tickets, with which people enroll by themselves at a login.
+    #[command(subcommand)]
+    Ticket(TicketAct),
+    /// Make tickets for devices in place of others, which stay good for a while.
+    Rotate(RotateOptions),
+    /// List or forget the places where people are not asked again.
+    #[command(subcommand)]
+    Remember(RememberAct),
     /// Check the policy, explain what it does to somebody, or simulate it for everybody.
     #[command(subcommand)]
     Policy(PolicyAct),
-    /// Remove state of accounts that no longer exist, give dead parts of journals back to the disk, sweep up.
+    /// Remove state of accounts that no longer exist and tickets that are over, give dead parts of journals back to the
+    /// disk, sweep up.
     Gc {
         /// Remove; without it, state that would be removed is only named.
         #[arg(long)]
@@ -115,6 +124,77 @@ pub struct EnrollOptions {
     /// Store without asking for a code, for provisioning by scripts.
     #[arg(long)]
     pub unverified: bool,
+}
+
+/// What to do with tickets.
+#[derive(Subcommand, Debug)]
+pub enum TicketAct {
+    /// Make one for a user, or many for a list of users, and show what they type.
+    New(TicketOptions),
+    /// List all of them.
+    List,
+    /// End one, or all of a user, at once.
+    Revoke {
+        /// The id of a ticket, or a user.
+        #[arg(value_name = "ID|USER")]
+        which: String,
+    },
+}
+
+/// Which tickets to make.
+#[derive(Args, Debug)]
+pub struct TicketOptions {
+    /// For whom.
+    #[arg(required_unless_present = "bulk")]
+    pub user: Option<String>,
+    /// For many: a file with a user a line, or user,label; - is standard input. Prints CSV: user,ticket,expires,label.
+    #[arg(long, value_name = "FILE", conflicts_with = "user")]
+    pub bulk: Option<PathBuf>,
+    /// How long it is good, 1m to 90d.
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    pub ttl: String,
+    /// What the device is called.
+    #[arg(long, default_value = "phone")]
+    pub label: String,
+    /// The only PAM service in which it is taken [default: all of enroll.services].
+    #[arg(long)]
+    pub service: Option<String>,
+}
+
+/// Which devices others take the place of.
+#[derive(Args, Debug)]
+pub struct RotateOptions {
+    /// Whose device.
+    #[arg(required_unless_present = "enrolled_before")]
+    pub user: Option<String>,
+    /// Which, by label or id [default: the only enabled one].
+    #[arg(conflicts_with = "enrolled_before")]
+    pub device: Option<String>,
+    /// Everybody's devices that were added before this date or time. Prints CSV: user,ticket,expires,label,device.
+    #[arg(long, value_name = "DATE", conflicts_with = "user")]
+    pub enrolled_before: Option<String>,
+    /// How long the old device is good beside the new one, unless that is used before; 0 to 90d.
+    #[arg(long, value_name = "TIME", default_value = "7d")]
+    pub overlap: String,
+    /// How long the ticket is good, 1m to 90d.
+    #[arg(long, value_name = "TIME", default_value = "7d")]
+    pub ttl: String,
+}
+
+/// What to do with the places where people are not asked again.
+#[derive(Subcommand, Debug)]
+pub enum RememberAct {
+    /// List them.
+    List,
+    /// Forget them: a code is asked at the next login.
+    Forget {
+        /// Whose.
+        #[arg(required_unless_present = "all")]
+        user: Option<String>,
+        /// Everybody's.
+        #[arg(long, conflicts_with = "user")]
+        all: bool,
+    },
 }
 
 /// How the picture is drawn.

@@ -1,17 +1,23 @@
 //! Policy, state and ports, opened for one command.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use qrtotp_core::events::{Event, Kind, Printable, Scene};
 use qrtotp_core::login::World;
 use qrtotp_core::policy::Policy;
 use qrtotp_core::ports::{Clock, Directory, Events, Random};
-use qrtotp_core::vault::{Credentials, Room, Vault};
-use qrtotp_core::words::{Account, Now, Source, UserName};
+use qrtotp_core::remember;
+use qrtotp_core::vault::{Credentials, LockedRoom, Locking, Room, Vault};
+use qrtotp_core::words::{Account, Now, Source, Uid, UserName};
 use qrtotp_system::{Log, SystemClock, SystemRandom, Users, caller};
 
 use crate::ending::{Code, Ending};
 use crate::screen::Screen;
+
+/// How long a login may keep a command from changing its user, and how often the command looks.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What a command works with.
 pub struct Desk {
@@ -77,6 +83,11 @@ impl Desk {
         Users.find(&name).map_err(|_| Ending::new(Code::Untrusted, "the name service failed; nothing was changed"))
     }
 
+    /// The account of a user id, if there is one.
+    pub fn find_uid(&self, uid: Uid) -> Result<Option<Account>, Ending> {
+        Users.find_uid(uid).map_err(|_| Ending::new(Code::Untrusted, "the name service failed; nothing was changed"))
+    }
+
     /// Whom state is kept of under a name: the account, or, where it no longer exists, whoever was enrolled by that name.
     pub fn owner(&self, vault: &Vault, user: &str) -> Result<Account, Ending> {
         if let Some(account) = self.find(user)? {
@@ -100,28 +111,59 @@ impl Desk {
     pub fn enrolled(&self, vault: &Vault, account: &Account) -> Result<(Room, Credentials), Ending> {
         let user = account.name.as_str();
         let room = vault.room(account.uid)?.ok_or_else(|| Ending::not_enrolled(user))?;
-        let (credentials, _) = room.credentials()?;
-        if credentials.revoked.is_some() {
-            return Err(Ending::new(
-                Code::NotEnrolled,
-                format!("the enrollment of {user} was revoked; start afresh with: qrtotp enroll {user} --replace"),
-            ));
-        }
-        if credentials.user != account.name {
-            let other = credentials.user;
-            return Err(Ending::new(
-                Code::Conflict,
-                format!("the state of user id {} belongs to {other}, not to {user}; see: qrtotp gc", account.uid.0),
-            ));
-        }
+        let credentials = in_force(&room, account)?;
         Ok((room, credentials))
+    }
+
+    /// The same to change them: nobody else does as long as the folder is held. The caller holds [`Vault::exclusive`], so
+    /// that who is in the way is a login.
+    pub fn enrolled_to_change(&self, vault: &Vault, account: &Account) -> Result<(LockedRoom, Credentials), Ending> {
+        let user = account.name.as_str();
+        let end = Instant::now().checked_add(PATIENCE);
+        loop {
+            match vault.try_lock(account.uid)? {
+                Locking::Missing => return Err(Ending::not_enrolled(user)),
+                Locking::Locked(room) => {
+                    let credentials = in_force(&room, account)?;
+                    return Ok((room, credentials));
+                }
+                Locking::Busy(_) if end.is_some_and(|end| Instant::now() < end) => std::thread::sleep(PAUSE),
+                Locking::Busy(_) => return Err(Ending::held_by_login(user)),
+            }
+        }
+    }
+
+    /// Writes changed credentials, and forgets where the user was not asked again.
+    pub fn replace(&self, vault: &Vault, room: &LockedRoom, credentials: &Credentials) -> Result<(), Ending> {
+        room.replace_credentials_if(credentials, || Ok(()))?;
+        room.check_in_place(vault)?;
+        self.forget_places(credentials.uid);
+        Ok(())
+    }
+
+    /// Forgets where a user was not asked again. A memory whose file stays is void where the credentials have changed, and
+    /// ends with its time elsewhere: no reason to fail after what was done.
+    pub fn forget_places(&self, uid: Uid) {
+        let _ = remember::forget(&self.policy.runtime_dir, Some(uid));
+    }
+
+    /// Who calls this command, as far as is known.
+    pub fn caller(&self) -> String {
+        let ruser = self.scene().ruser;
+        if ruser.as_str().is_empty() { "root".to_owned() } else { ruser.as_str().to_owned() }
     }
 
     /// An event of an act that was done to an account.
     pub fn event(&self, kind: Kind, account: &Account, reason: &str) -> Event {
-        let mut event = Event::done(kind, self.scene(), self.source(), reason);
+        let mut event = self.event_of_all(kind, reason);
         event.user = Some(account.name.clone());
         event.uid = Some(account.uid);
+        event
+    }
+
+    /// An event of an act that was done to no one account.
+    pub fn event_of_all(&self, kind: Kind, reason: &str) -> Event {
+        let mut event = Event::done(kind, self.scene(), self.source(), reason);
         event.time = SystemClock.now().map(|now| now.wall).unwrap_or_default();
         // An event without an id is better than none.
         let _ = SystemRandom.fill(&mut event.id.0);
@@ -145,6 +187,26 @@ impl Desk {
             ..Scene::default()
         }
     }
+}
+
+/// The credentials in a folder that are an account's, and not revoked.
+fn in_force(room: &Room, account: &Account) -> Result<Credentials, Ending> {
+    let user = account.name.as_str();
+    let (credentials, _) = room.credentials()?;
+    if credentials.revoked.is_some() {
+        return Err(Ending::new(
+            Code::NotEnrolled,
+            format!("the enrollment of {user} was revoked; start afresh with: qrtotp enroll {user} --replace"),
+        ));
+    }
+    if credentials.user != account.name {
+        let other = credentials.user;
+        return Err(Ending::new(
+            Code::Conflict,
+            format!("the state of user id {} belongs to {other}, not to {user}; see: qrtotp gc", account.uid.0),
+        ));
+    }
+    Ok(credentials)
 }
 
 /// A name from the command line, fit for a message.

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use qrtotp_core::enroll::NotStored;
 use qrtotp_core::files::Trouble;
 use qrtotp_core::ports::NoRandom;
-use qrtotp_core::vault::MAX_DEVICES;
 
 /// Exit codes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +48,26 @@ impl Ending {
         Self::new(Code::NotEnrolled, format!("{user} is not enrolled; run: qrtotp enroll {user}"))
     }
 
+    /// A login holds the user's folder and does not let go of it.
+    pub fn held_by_login(user: &str) -> Self {
+        let what = format!(
+            "a login of {user} is changing the enrollment right now; if that does not end: qrtotp revoke {user} --reason ..."
+        );
+        Self::new(Code::Conflict, what)
+    }
+
+    /// Ends with everything that is wrong with a list, each item with its place. The first one gives the exit code.
+    pub fn of_list(what: &str, wrong: Vec<(String, Self)>) -> Self {
+        let code = wrong.first().map_or(Code::No, |(_, ending)| ending.code);
+        let lines = wrong.iter().map(|(place, ending)| format!("\n  {place}: {}", ending.message));
+        Self::new(code, format!("{what}{}", lines.collect::<String>()))
+    }
+
+    /// The same, with what happened beside it.
+    pub fn with(self, more: &str) -> Self {
+        Self { message: format!("{}{more}", self.message), ..self }
+    }
+
     /// Writes the message and gives the exit code.
     pub fn report(self) -> ExitCode {
         if !self.message.is_empty() {
@@ -82,7 +101,11 @@ impl From<NotStored> for Ending {
             ),
             NotStored::TooMany => Self::new(
                 Code::Conflict,
-                format!("{MAX_DEVICES} devices are enrolled, which is the most; remove one with: qrtotp device remove"),
+                "there are as many devices as [enroll] max_devices allows; remove one with: qrtotp device remove",
+            ),
+            NotStored::Taken => Self::new(
+                Code::Conflict,
+                "the user enrolled at a login in the meantime; nothing was stored; see: qrtotp status",
             ),
         }
     }

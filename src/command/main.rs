@@ -53,6 +53,9 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::Device(act) => acts::device::run(&desk, act),
         Command::Revoke { user, reason } => acts::revoke::run(&desk, user, reason),
         Command::Policy(act) => acts::policy::run(&desk, act),
+        Command::Ticket(act) => acts::ticket::run(&desk, act),
+        Command::Rotate(options) => acts::rotate::run(&desk, options),
+        Command::Remember(act) => acts::memories::run(&desk, act),
         Command::Gc { yes } => acts::gc::run(&desk, *yes),
     }
 }

@@ -54,6 +54,12 @@ impl Screen {
         self.write(text)
     }
 
+    /// Tells the person something beside the answer: on standard error, so that tables on standard output stay whole.
+    pub fn remark(&self, text: &str) {
+        // Nobody to tell if standard error is gone.
+        let _ = writeln!(stderr().lock(), "{text}");
+    }
+
     fn write(&self, text: &str) -> Result<(), Ending> {
         let mut out: Box<dyn Write> = if self.json { Box::new(stderr().lock()) } else { Box::new(stdout().lock()) };
         out.write_all(text.as_bytes())?;
@@ -132,6 +138,24 @@ fn next_byte(input: &mut impl BufRead) -> Result<Option<u8>, Ending> {
     Ok(byte)
 }
 
+/// A line of CSV (RFC 4180), without its end: quotes around what holds a comma, quotes, or a blank at an end.
+pub fn csv_line(fields: &[&str]) -> String {
+    let field = |text: &&str| {
+        let is_plain = !text.contains([',', '"', '\n', '\r']) && text.trim() == *text;
+        if is_plain { (*text).to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
+    };
+    fields.iter().map(field).collect::<Vec<_>>().join(",")
+}
+
+/// `sshd, login or su`
+pub fn in_a_list(items: &[String]) -> String {
+    match items {
+        [] => "none".to_owned(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}
+
 /// See no-color.org.
 fn is_colour_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
@@ -142,4 +166,22 @@ pub fn is_utf8() -> bool {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();
     locale.to_ascii_lowercase().replace('-', "").contains("utf8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn csv_quotes_what_would_be_read_as_something_else() {
+        assert_eq!(csv_line(&["alice", "phone"]), "alice,phone");
+        assert_eq!(csv_line(&["a,b", "the \"red\" one", " x", ""]), "\"a,b\",\"the \"\"red\"\" one\",\" x\",");
+    }
+
+    #[test]
+    fn lists_read_as_people_write_them() {
+        let items: Vec<String> = ["sshd", "login", "su"].map(str::to_owned).to_vec();
+        let lists: Vec<_> = (0..=3).filter_map(|length| items.get(..length)).map(in_a_list).collect();
+        assert_eq!(lists, ["none", "sshd", "sshd or login", "sshd, login or su"]);
+    }
 }

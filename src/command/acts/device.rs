@@ -1,7 +1,7 @@
 //! `qrtotp device`
 
 use qrtotp_core::events::Kind;
-use qrtotp_core::vault::{Credentials, Device};
+use qrtotp_core::vault::{Credentials, Device, Room};
 use qrtotp_core::words::{DeviceId, Label};
 use serde_json::{Value, json};
 
@@ -23,17 +23,37 @@ pub fn run(desk: &Desk, act: &DeviceAct) -> Result<(), Ending> {
 fn list(desk: &Desk, user: &str) -> Result<(), Ending> {
     let vault = desk.vault()?;
     let account = desk.owner(&vault, user)?;
-    let (_, credentials) = desk.enrolled(&vault, &account)?;
+    let (room, mut credentials) = desk.enrolled(&vault, &account)?;
+    end_replaced(desk, &room, &mut credentials)?;
     let row = |device: &Device| {
         let shape = device.shape;
         let made_of = format!("{}/{}/{}", shape.algorithm.name(), shape.digits(), shape.period());
-        let state = if device.enabled { "enabled" } else { "disabled" };
-        vec![device.id.to_string(), device.label.to_string(), made_of, device.added.to_string(), state.to_owned()]
+        let state = state_text(device, &credentials);
+        vec![device.id.to_string(), device.label.to_string(), made_of, device.added.to_string(), state]
     };
     let rows = credentials.devices.iter().map(row).collect();
     let text = desk.screen.table(&["ID", "LABEL", "CODES", "ADDED", "STATE"], rows);
     let devices: Vec<_> = credentials.devices.iter().map(as_json).collect();
     desk.screen.answer(&json!({ "user": account.name, "uid": account.uid, "devices": devices }), &text)
+}
+
+/// Disables, as a login does, the devices whose time beside the one in their place is over. Nothing is written.
+fn end_replaced(desk: &Desk, room: &Room, credentials: &mut Credentials) -> Result<(), Ending> {
+    if credentials.has_replaced() {
+        let (state, _) = room.journal(credentials)?.read()?.fold(&desk.policy.limits);
+        credentials.end_replaced(&state, desk.now()?.wall);
+    }
+    Ok(())
+}
+
+/// Whether a device is good, and how long where another one was enrolled in its place.
+pub fn state_text(device: &Device, credentials: &Credentials) -> String {
+    let Some(replaced) = device.replaced else {
+        return if device.enabled { "enabled" } else { "disabled" }.to_owned();
+    };
+    let new = credentials.devices.iter().find(|known| known.id == replaced.by);
+    let by = new.map_or_else(|| replaced.by.to_string(), |new| new.label.to_string());
+    if device.enabled { format!("replaced until {}, by {by}", replaced.until) } else { format!("replaced by {by}") }
 }
 
 /// A device without its key.
@@ -46,12 +66,14 @@ pub fn as_json(device: &Device) -> Value {
         "period": device.shape.period(),
         "added": device.added.to_string(),
         "enabled": device.enabled,
+        "replaced": device.replaced.map(|replaced| json!({ "by": replaced.by, "until": replaced.until.to_string() })),
+        "ticket": device.ticket,
     })
 }
 
 fn rename(desk: &Desk, user: &str, device: &str, label: &str) -> Result<(), Ending> {
     let label = parse_label(label)?;
-    change(desk, user, device, Kind::DeviceRename, "renamed", |credentials, id| {
+    change(desk, user, device, Kind::DeviceRename, "renamed", |credentials, id, _| {
         if credentials.devices.iter().any(|device| device.label == label && device.id != id) {
             return Err(Ending::new(Code::Conflict, format!("another device is called {}", quoted(label.as_str()))));
         }
@@ -63,61 +85,81 @@ fn rename(desk: &Desk, user: &str, device: &str, label: &str) -> Result<(), Endi
 
 fn switch(desk: &Desk, user: &str, device: &str, on: bool) -> Result<(), Ending> {
     let (kind, word) = if on { (Kind::DeviceEnable, "enabled") } else { (Kind::DeviceDisable, "disabled") };
-    change(desk, user, device, kind, word, |credentials, id| {
+    change(desk, user, device, kind, word, |credentials, id, good| {
         if !on {
-            refuse_last(credentials, id, user)?;
+            refuse_last(good, id, user)?;
         }
-        let named = credentials.devices.iter_mut().filter(|device| device.id == id);
-        named.for_each(|device| device.enabled = on);
+        for device in credentials.devices.iter_mut().filter(|device| device.id == id) {
+            device.enabled = on;
+            // Who enables a device that another one took the place of wants both.
+            device.replaced = device.replaced.filter(|_| !on);
+        }
         Ok(())
     })
 }
 
 fn remove(desk: &Desk, user: &str, device: &str) -> Result<(), Ending> {
-    change(desk, user, device, Kind::DeviceRemove, "removed", |credentials, id| {
-        refuse_last(credentials, id, user)?;
+    change(desk, user, device, Kind::DeviceRemove, "removed", |credentials, id, good| {
+        refuse_last(good, id, user)?;
         credentials.devices.retain(|device| device.id != id);
         Ok(())
     })
 }
 
 /// Without an enabled device a user would be locked out by accident; `revoke` does it on purpose.
-fn refuse_last(credentials: &Credentials, id: DeviceId, user: &str) -> Result<(), Ending> {
-    if credentials.enabled().any(|device| device.id != id) {
+fn refuse_last(good: &[DeviceId], id: DeviceId, user: &str) -> Result<(), Ending> {
+    if good.iter().any(|device| *device != id) {
         return Ok(());
     }
     let what = format!("this is the last enabled device; to end the enrollment: qrtotp revoke {user} --reason ...");
     Err(Ending::new(Code::Conflict, what))
 }
 
-/// Changes the credentials and writes the event with the device's name from before.
+/// Changes the credentials and writes the event with the device's name from before. The act is told which devices are good.
 fn change(
     desk: &Desk,
     user: &str,
     device: &str,
     kind: Kind,
     word: &str,
-    act: impl FnOnce(&mut Credentials, DeviceId) -> Result<(), Ending>,
+    act: impl FnOnce(&mut Credentials, DeviceId, &[DeviceId]) -> Result<(), Ending>,
 ) -> Result<(), Ending> {
     let vault = desk.vault()?;
     let _exclusive = vault.exclusive()?;
     let account = desk.owner(&vault, user)?;
-    let (room, mut credentials) = desk.enrolled(&vault, &account)?;
-    let named = |known: &&Device| known.label.as_str() == device || known.id.to_string() == device;
-    let unknown = || {
-        let labels: Vec<_> = credentials.devices.iter().map(|device| quoted(device.label.as_str())).collect();
-        Ending::new(Code::No, format!("{user} has no device {}; there are: {}", quoted(device), labels.join(", ")))
-    };
-    let found = credentials.devices.iter().find(named).ok_or_else(unknown)?;
-    let (id, label) = (found.id, found.label.clone());
-    act(&mut credentials, id)?;
-    room.replace_credentials(&credentials)?;
+    let (room, mut credentials) = desk.enrolled_to_change(&vault, &account)?;
+    let found = find_device(&credentials, user, device)?;
+    let (id, label, ticket) = (found.id, found.label.clone(), found.ticket);
+    let good = good_devices(desk, &room)?;
+    act(&mut credentials, id, &good)?;
+    desk.replace(&vault, &room, &credentials)?;
+    if let Some(ticket) = ticket.filter(|_| kind == Kind::DeviceRemove) {
+        // Nothing else says any more that it was redeemed.
+        vault.revoke_ticket(account.uid, ticket)?;
+    }
     let mut event = desk.event(kind, &account, word);
     event.device = Some((id, label.clone()));
     event.enrollment = Some(credentials.enrollment);
     desk.record(&event);
     let value = json!({ "user": account.name, "uid": account.uid, "device": id, "done": word });
     desk.screen.answer(&value, &format!("{} of {user} is {word}", quoted(label.as_str())))
+}
+
+/// The devices whose codes a login accepts.
+fn good_devices(desk: &Desk, room: &Room) -> Result<Vec<DeviceId>, Ending> {
+    let (mut credentials, _) = room.credentials()?;
+    end_replaced(desk, room, &mut credentials)?;
+    Ok(credentials.enabled().map(|device| device.id).collect())
+}
+
+/// The device that a label or an id names.
+pub fn find_device<'a>(credentials: &'a Credentials, user: &str, device: &str) -> Result<&'a Device, Ending> {
+    let named = |known: &&Device| known.label.as_str() == device || known.id.to_string() == device;
+    let unknown = || {
+        let labels: Vec<_> = credentials.devices.iter().map(|device| quoted(device.label.as_str())).collect();
+        Ending::new(Code::No, format!("{user} has no device {}; there are: {}", quoted(device), labels.join(", ")))
+    };
+    credentials.devices.iter().find(named).ok_or_else(unknown)
 }
 
 /// A label from the command line.

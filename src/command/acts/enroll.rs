@@ -12,7 +12,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::device::parse_label;
-use super::recovery;
+use super::{issue, recovery};
 use crate::arguments::{Drawn, EnrollOptions};
 use crate::desk::Desk;
 use crate::ending::{Code, Ending};
@@ -30,7 +30,7 @@ pub fn run(desk: &Desk, options: &EnrollOptions) -> Result<(), Ending> {
     let account = desk.account(&options.user)?;
     let label = parse_label(&options.label)?;
     let names = names(desk, options, &account)?;
-    let plan = enroll::plan(&vault, &account, &label, options.replace)?;
+    let plan = enroll::plan(&vault, &account, &label, desk.policy.enrolling.max_devices, options.replace)?;
     let revoked = enroll::revoked_at(&vault, &account);
     let draft = draft(desk, options, label)?;
     let uri = draft.uri(&names.issuer, &names.account);
@@ -54,7 +54,12 @@ pub fn run(desk: &Desk, options: &EnrollOptions) -> Result<(), Ending> {
     }
     desk.screen.check_writable()?;
     let kept = set.as_ref().map(|set| set.kept.clone()).unwrap_or_default();
+    if options.replace {
+        // Who holds one could add a device to what starts afresh.
+        issue::end_all(&vault, account.uid)?;
+    }
     let enrollment = store(desk, &vault, &account, &plan, draft, confirmed, kept)?;
+    desk.forget_places(account.uid);
     record(desk, &account, reason(&plan, options), &device, enrollment);
     let value = json!({
         "user": account.name,
@@ -81,7 +86,9 @@ fn store(
     let occasion = Occasion { account, now: desk.now()?, source: desk.source(), random: desk.random() };
     Ok(match plan {
         Plan::Fresh { replace } => enroll::store_fresh(vault, &occasion, draft, confirmed, recovery, *replace)?,
-        Plan::Add => enroll::store_device(vault, &occasion, draft, confirmed)?,
+        Plan::Add => {
+            enroll::store_device(vault, &occasion, draft, confirmed, desk.policy.enrolling.max_devices)?
+        },
     })
 }
 
@@ -242,15 +249,29 @@ fn describe_shape(desk: &Desk, shape: Shape) -> Result<(), Ending> {
     desk.screen.say(&format!("By hand, also set: {algorithm}, {digits} digits, {period} seconds."))
 }
 
-/// Asks for a code until it is right, five times at most. Gives the step that it is of.
+/// Asks for a code, or for two consecutive ones where the policy says so. Gives the step that the last one is of.
 fn confirm(desk: &Desk, draft: &Draft) -> Result<Step, Ending> {
+    let first = ask_code(desk, draft, "Code from the app: ", None)?;
+    if !desk.policy.enrolling.two_codes {
+        return Ok(first);
+    }
+    ask_code(desk, draft, "Next code, after it has changed: ", Some(first))
+}
+
+/// Asks for a code until it is right, five times at most: any of the window, or the one after the last that was right.
+fn ask_code(desk: &Desk, draft: &Draft, question: &str, mut last: Option<Step>) -> Result<Step, Ending> {
     for left in (0..TRIES).rev() {
-        let Some(line) = desk.screen.ask("Code from the app: ")? else {
+        let Some(line) = desk.screen.ask(question)? else {
             return Err(Ending::new(Code::No, "no code was given; nothing was stored"));
         };
         let answer = match Typed::parse(line.as_bytes()) {
             Some(Typed::Code(code)) => match draft.check(&code, desk.policy.window, desk.now()?.wall) {
-                Check::Right(step) => return Ok(step),
+                Check::Right(step) if last.is_none_or(|last| step == last.offset(1)) => return Ok(step),
+                Check::Right(step) => {
+                    let is_same = last.replace(step) == Some(step);
+                    let what = if is_same { "That is the same code" } else { "That code does not follow the one before" };
+                    format!("{what}. Type the one that comes after it.")
+                }
                 other => explain(other, draft.shape),
             },
             _ => format!("A code has {} digits.", draft.shape.digits()),

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::str::FromStr;
 
-use qrtotp_core::policy::{Action, Decision, Explanation, Facts, Holds, Mistake, Policy, Rule, Zone, warnings};
-use qrtotp_core::ports::{Clock, Directory};
+use qrtotp_core::policy::{Action, Decision, FirstLogin, Holds, Mistake, Policy, Rule, warnings};
+use qrtotp_core::ports::Clock;
 use qrtotp_core::vault::Vault;
 use qrtotp_core::words::{Account, Source, Uid, UserName, WallTime};
-use qrtotp_system::{SystemClock, Users, caller};
+use qrtotp_system::{SystemClock, caller};
 use serde_json::{Value, json};
 
+use super::outlook::{Outlook, Question, span_text};
 use super::status::{self, Condition};
 use crate::arguments::PolicyAct;
 use crate::desk::{Desk, quoted};
@@ -24,10 +25,9 @@ pub fn run(desk: &Desk, act: &PolicyAct) -> Result<(), Ending> {
     match act {
         PolicyAct::Check { file } => check(file.as_deref().unwrap_or(&desk.config), &desk.screen),
         PolicyAct::Explain { user, service, from, at } => {
-            let question = Question::new(service, from.as_deref(), at.as_deref(), desk)?;
-            explain(desk, user, &question)
+            explain(desk, user, &question(desk, service, from.as_deref(), at.as_deref())?)
         }
-        PolicyAct::Simulate { service, from } => simulate(desk, &Question::new(service, from.as_deref(), None, desk)?),
+        PolicyAct::Simulate { service, from } => simulate(desk, &question(desk, service, from.as_deref(), None)?),
     }
 }
 
@@ -40,7 +40,7 @@ pub fn check(file: &Path, screen: &Screen) -> Result<(), Ending> {
     let text = std::fs::read_to_string(file).map_err(fail)?;
     let now = SystemClock.now().map(|now| now.wall).unwrap_or_default();
     let (mistakes, warned, rules) = match Policy::parse(&text) {
-        Ok(policy) => (Vec::new(), warnings(&policy.rules, now), policy.rules.len()),
+        Ok(policy) => (Vec::new(), warnings(&policy, now), policy.rules.len()),
         Err(mistakes) => (mistakes, Vec::new(), 0),
     };
     let lines = |kind: &str, list: &[Mistake]| {
@@ -62,34 +62,13 @@ pub fn check(file: &Path, screen: &Screen) -> Result<(), Ending> {
     if mistakes.is_empty() { Ok(()) } else { Err(Ending::silent(Code::Untrusted)) }
 }
 
-/// Of which login is asked.
-struct Question {
-    service: String,
-    source: Source,
-    time: Option<WallTime>,
-}
-
-impl Question {
-    fn new(service: &str, from: Option<&str>, at: Option<&str>, desk: &Desk) -> Result<Self, Ending> {
-        let time = match at {
-            Some(text) => Some(moment(text)?),
-            None => desk.policy.trusted(desk.now()?.wall),
-        };
-        let source = Source::parse(from.map(str::as_bytes), caller().real);
-        Ok(Self { service: service.to_owned(), source, time })
-    }
-
-    fn put(&self, desk: &Desk, account: Option<&Account>) -> Explanation {
-        let groups = || account.map_or(Ok(Vec::new()), |account| Users.groups(account));
-        desk.policy.decide(&Facts {
-            user: account.map(|account| &account.name),
-            groups: &groups,
-            service: &self.service,
-            source: self.source,
-            time: self.time,
-            offset: &Zone::offset_at,
-        })
-    }
+fn question(desk: &Desk, service: &str, from: Option<&str>, at: Option<&str>) -> Result<Question, Ending> {
+    let time = match at {
+        Some(text) => Some(moment(text)?),
+        None => desk.policy.trusted(desk.now()?.wall),
+    };
+    let source = Source::parse(from.map(str::as_bytes), caller().real);
+    Ok(Question { service: service.to_owned(), source, time })
 }
 
 fn moment(text: &str) -> Result<WallTime, Ending> {
@@ -97,61 +76,15 @@ fn moment(text: &str) -> Result<WallTime, Ending> {
     WallTime::from_str(text).map_err(|()| wrong())
 }
 
-/// What a login will come to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Outlook {
-    Open,
-    Code,
-    TwoCodes,
-    RecoveryCode,
-    LockedOut(&'static str),
-}
-
-impl Outlook {
-    fn of(decision: Decision, condition: Condition) -> Self {
-        match (decision.action, condition) {
-            (_, Condition::Revoked) => Self::LockedOut("revoked"),
-            (Action::Allow | Action::Skip, _) => Self::Open,
-            (Action::Deny, _) => Self::LockedOut("denied by the rule"),
-            (_, Condition::NotEnrolled) => Self::LockedOut("not enrolled"),
-            (_, Condition::Stale) => Self::LockedOut("enrolled under another name or user id"),
-            (_, Condition::Damaged) => Self::LockedOut("state is damaged"),
-            (Action::RecoveryOnly, _) | (_, Condition::Disabled | Condition::Locked) => Self::RecoveryCode,
-            (Action::Require, _) if decision.two_codes => Self::TwoCodes,
-            (Action::Require, _) => Self::Code,
-        }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Open => "no code",
-            Self::Code => "code",
-            Self::TwoCodes => "two codes",
-            Self::RecoveryCode => "recovery code",
-            Self::LockedOut(_) => "locked out",
-        }
-    }
-
-    fn why(self) -> Option<&'static str> {
-        match self {
-            Self::LockedOut(why) => Some(why),
-            _ => None,
-        }
-    }
-}
-
 fn explain(desk: &Desk, user: &str, question: &Question) -> Result<(), Ending> {
     let account = desk.find(user)?;
     let explanation = question.put(desk, account.as_ref());
-    let condition = match &account {
-        Some(account) => status::condition_of(desk, &desk.vault()?, account)?,
-        None => Condition::NotEnrolled,
-    };
-    let outlook = match (&account, explanation.decision.action) {
-        (None, action) if action != Action::Skip => Outlook::LockedOut("there is no such user"),
-        _ => Outlook::of(explanation.decision, condition),
-    };
     let decided = explanation.decision;
+    let (condition, outlook) = match &account {
+        Some(account) => foresee(desk, &desk.vault()?, account, decided, question)?,
+        None if decided.action == Action::Skip => (Condition::NotEnrolled, Outlook::Open),
+        None => (Condition::NotEnrolled, Outlook::LockedOut("there is no such user")),
+    };
     let mut lines = vec![format!("{} at {} from {}", quoted(user), question.service, question.source)];
     if account.is_none() {
         lines.push("  there is no such user".to_owned());
@@ -162,9 +95,8 @@ fn explain(desk: &Desk, user: &str, question: &Question) -> Result<(), Ending> {
     if decided.rule.is_none() {
         lines.push("  no rule decides: a code is required".to_owned());
     }
-    let why = outlook.why().map(|why| format!(" ({why})")).unwrap_or_default();
-    lines.push(format!("-> {}{why}", outlook.word()));
-    let value = json!({
+    lines.push(format!("-> {}", sentence(outlook, decided)));
+    let mut value = json!({
         "user": user,
         "known": account.is_some(),
         "service": question.service,
@@ -176,8 +108,49 @@ fn explain(desk: &Desk, user: &str, question: &Question) -> Result<(), Ending> {
         "login": outlook.word(),
         "why": outlook.why(),
         "rules": explanation.rules.iter().map(holds_json).collect::<Vec<_>>(),
+        "remember": decided.remember.map(span_text),
+        "input": if decided.with_password { "password+code" } else { "code" },
     });
+    add_newcomer(&mut value, outlook);
     desk.screen.answer(&value, &lines.join("\n"))
+}
+
+/// In what condition the enrollment is, and what a login comes to by that.
+fn foresee(
+    desk: &Desk,
+    vault: &Vault,
+    account: &Account,
+    decision: Decision,
+    question: &Question,
+) -> Result<(Condition, Outlook), Ending> {
+    let condition = status::condition_of(desk, vault, account)?;
+    Ok((condition, Outlook::of(desk, vault, account, decision, condition, &question.service)?))
+}
+
+/// `locked out (denied by the rule)`, `enroll (by ticket)`, `code, or remembered for 8h`
+fn sentence(outlook: Outlook, decision: Decision) -> String {
+    let (word, remark) = (outlook.word(), outlook.remark(decision));
+    match outlook {
+        _ if remark.is_empty() => word.to_owned(),
+        Outlook::Code | Outlook::TwoCodes => format!("{word}, {remark}"),
+        _ => format!("{word} ({remark})"),
+    }
+}
+
+/// What is special where somebody has no enrollment and is let in all the same.
+fn add_newcomer(value: &mut Value, outlook: Outlook) {
+    let Some(fields) = value.as_object_mut() else { return };
+    match outlook {
+        Outlook::Enroll(by) => {
+            let word = if by == FirstLogin::FirstFactor { "first-factor" } else { "ticket" };
+            fields.insert("enrolls_by".to_owned(), json!(word));
+        }
+        Outlook::Grace { left, until } => {
+            let until = until.map(|until| until.to_string());
+            fields.insert("grace".to_owned(), json!({ "logins_left": left, "until": until }));
+        }
+        _ => {}
+    }
 }
 
 fn rule_line(number: usize, rule: &Rule, holds: &Holds) -> String {
@@ -204,18 +177,28 @@ fn simulate(desk: &Desk, question: &Question) -> Result<(), Ending> {
     for (name, can_log_in) in accounts(&vault)? {
         let Some(account) = desk.find(&name)? else { continue };
         let decision = question.put(desk, Some(&account)).decision;
-        let outlook = Outlook::of(decision, status::condition_of(desk, &vault, &account)?);
+        let (_, outlook) = foresee(desk, &vault, &account, decision, question)?;
         rows.push(Row { account, can_log_in, decision, outlook });
     }
     let out = rows.iter().filter(|row| row.can_log_in && row.outlook.why().is_some()).count();
     let table = desk.screen.table(&["USER", "UID", "LOGIN", "RULE", ""], rows.iter().map(Row::cells).collect());
+    let counts: Vec<_> = counts(&rows).collect();
+    let summary = counts.iter().map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ");
     let text = format!(
-        "{table}\n{out} of {} who can log in would be locked out",
+        "{table}\n{summary}\n{out} of {} who can log in would be locked out",
         rows.iter().filter(|row| row.can_log_in).count()
     );
     let users: Vec<_> = rows.iter().map(Row::to_json).collect();
-    let value = json!({ "service": question.service, "source": question.source.to_string(), "users": users, "locked_out": out });
+    let value = json!({ "service": question.service, "source": question.source.to_string(), "users": users, "locked_out": out,
+        "counts": counts.into_iter().map(|(word, count)| (word.to_owned(), json!(count))).collect::<serde_json::Map<_, _>>() });
     desk.screen.answer(&value, &text)
+}
+
+/// How many of those who can log in come to what; what nobody comes to is left out.
+fn counts(rows: &[Row]) -> impl Iterator<Item = (&'static str, usize)> {
+    let people: Vec<_> = rows.iter().filter(|row| row.can_log_in).map(|row| row.outlook.word()).collect();
+    let count = move |word: &'static str| (word, people.iter().filter(|own| **own == word).count());
+    Outlook::WORDS.into_iter().map(count).filter(|(_, count)| *count > 0)
 }
 
 struct Row {
@@ -232,23 +215,26 @@ impl Row {
 
     fn cells(&self) -> Vec<String> {
         let rule = self.rule().map_or_else(|| "-".to_owned(), |rule| rule.to_string());
-        let remark = match (self.can_log_in, self.outlook.why()) {
-            (false, _) => "has no shell",
-            (true, why) => why.unwrap_or(""),
+        let remark = match self.can_log_in {
+            false => "has no shell".to_owned(),
+            true => self.outlook.remark(self.decision),
         };
         let Account { name, uid } = &self.account;
-        vec![name.to_string(), uid.0.to_string(), self.outlook.word().to_owned(), rule, remark.to_owned()]
+        vec![name.to_string(), uid.0.to_string(), self.outlook.word().to_owned(), rule, remark]
     }
 
     fn to_json(&self) -> Value {
-        json!({
+        let mut value = json!({
             "user": self.account.name,
             "uid": self.account.uid,
             "login": self.outlook.word(),
             "rule": self.rule(),
             "why": self.outlook.why(),
             "shell": self.can_log_in,
-        })
+            "remember": self.decision.remember.map(span_text),
+        });
+        add_newcomer(&mut value, self.outlook);
+        value
     }
 }
 

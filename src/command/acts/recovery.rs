@@ -26,7 +26,7 @@ fn renew(desk: &Desk, user: &str) -> Result<(), Ending> {
     let vault = desk.vault()?;
     let _exclusive = vault.exclusive()?;
     let account = desk.account(user)?;
-    let (room, mut credentials) = desk.enrolled(&vault, &account)?;
+    let (room, mut credentials) = desk.enrolled_to_change(&vault, &account)?;
     let (state, _) = room.journal(&credentials)?.read()?.fold(&desk.policy.limits);
     let set = RecoverySet::new(desk.random(), &state.spent)?;
     // Shown before the old ones end: where they cannot be shown, the old ones stay.
@@ -36,7 +36,7 @@ fn renew(desk: &Desk, user: &str) -> Result<(), Ending> {
         show(desk, &set)?;
     }
     credentials.recovery = set.kept.clone();
-    room.replace_credentials(&credentials)?;
+    desk.replace(&vault, &room, &credentials)?;
     let mut event = desk.event(Kind::RecoverySet, &account, "renewed");
     event.enrollment = Some(credentials.enrollment);
     desk.record(&event);

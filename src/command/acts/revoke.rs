@@ -2,16 +2,20 @@
 
 use qrtotp_core::enroll::blank;
 use qrtotp_core::events::Kind;
-use qrtotp_core::vault::Revocation;
+use qrtotp_core::files::Trouble;
+use qrtotp_core::vault::{Credentials, Locking, Revocation, Room, Vault};
+use qrtotp_core::words::{Account, EnrollmentId};
 use serde_json::json;
 
+use super::issue;
 use crate::desk::Desk;
 use crate::ending::{Code, Ending};
 
 /// Longest reason, in characters.
 const LONGEST: usize = 200;
 
-/// Puts a tombstone in the place of the keys. It counts at once, for logins too that wait for their code right now.
+/// Puts a tombstone in the place of the keys, and ends the tickets. It counts at once, for logins too that wait for their
+/// code right now.
 pub fn run(desk: &Desk, user: &str, reason: &str) -> Result<(), Ending> {
     let reason = reason.trim();
     if reason.is_empty() || reason.chars().count() > LONGEST {
@@ -21,43 +25,87 @@ pub fn run(desk: &Desk, user: &str, reason: &str) -> Result<(), Ending> {
     let _exclusive = vault.exclusive()?;
     let account = desk.owner(&vault, user)?;
     let time = desk.now()?.wall;
-    let revoked = Some(Revocation { time, reason: reason.to_owned() });
-    let room = vault.room(account.uid).and_then(|room| match room {
-        Some(room) => room.credentials().map(|(credentials, _)| Some((room, credentials))),
-        None => Ok(None),
-    });
-    let enrollment = match room {
-        Ok(None) => return Err(Ending::not_enrolled(user)),
-        Ok(Some((_, credentials))) if credentials.revoked.is_some() => {
-            let first = credentials.revoked.map(|first| format!("at {}: {}", first.time, first.reason));
-            let what = format!("{user} was revoked before, {}", first.unwrap_or_default());
-            return Err(Ending::new(Code::Conflict, what));
-        }
-        Ok(Some((room, mut credentials))) => {
-            credentials.revoked = revoked;
-            credentials.devices.clear();
-            credentials.recovery.clear();
-            if let Err(trouble) = room.replace_credentials(&credentials) {
-                // A full disk must not keep a stolen phone in: removing takes no space.
-                room.forget()?;
-                let what = format!(
-                    "{trouble}; the keys of {user} were removed instead, and every login is refused as damaged; make room, and revoke again"
-                );
-                return Err(Ending::new(Code::Untrusted, what));
-            }
-            credentials.enrollment
-        }
-        // What cannot be read is replaced whole: revoking must work on damaged state too.
-        Err(_) => {
-            let mut tombstone = blank(&account, time, desk.random())?;
-            tombstone.revoked = revoked;
-            vault.install(&tombstone, &[], true)?;
-            tombstone.enrollment
-        }
-    };
+    // First, so that what a ticket has just opened is seen below. Tickets that cannot be ended keep no enrollment alive.
+    let ended = issue::end_all(&vault, account.uid);
+    let enrollment = end(desk, &vault, &account, Revocation { time, reason: reason.to_owned() });
+    desk.forget_places(account.uid);
+    let ended = ended?;
+    if ended > 0 {
+        let mut event = desk.event(Kind::TicketRevoke, &account, reason);
+        event.enrollment = enrollment.as_ref().ok().copied();
+        desk.record(&event);
+    }
+    let enrollment = enrollment.map_err(|ending| ending.with(&tickets_text(ended)))?;
     let mut event = desk.event(Kind::Revoke, &account, reason);
     event.enrollment = Some(enrollment);
     desk.record(&event);
-    let text = format!("{user} is revoked and refused from now on; end that with: qrtotp enroll {user} --replace");
-    desk.screen.answer(&json!({ "user": account.name, "uid": account.uid, "revoked": time.to_string() }), &text)
+    let end = format!("end that with: qrtotp enroll {user} --replace, or a new ticket");
+    let text = format!("{user} is revoked and refused from now on{}; {end}", tickets_text(ended));
+    let value = json!({
+        "user": account.name,
+        "uid": account.uid,
+        "revoked": time.to_string(),
+        "tickets_ended": ended,
+    });
+    desk.screen.answer(&value, &text)
+}
+
+fn tickets_text(ended: usize) -> String {
+    match ended {
+        0 => String::new(),
+        1 => "; 1 ticket was ended".to_owned(),
+        more => format!("; {more} tickets were ended"),
+    }
+}
+
+/// Replaces the credentials of whatever is there; gives which enrollment that was.
+fn end(desk: &Desk, vault: &Vault, account: &Account, revoked: Revocation) -> Result<EnrollmentId, Ending> {
+    let time = revoked.time;
+    let read = vault.room(account.uid).and_then(|room| match room {
+        Some(room) => room.credentials().map(|(credentials, _)| Some((room, credentials))),
+        None => Ok(None),
+    });
+    match read {
+        Ok(None) => Err(Ending::not_enrolled(account.name.as_str())),
+        Ok(Some((_, Credentials { revoked: Some(first), .. }))) => {
+            let what = format!("{} was revoked before, at {}: {}", account.name, first.time, first.reason);
+            Err(Ending::new(Code::Conflict, what))
+        }
+        Ok(Some((room, mut credentials))) => {
+            credentials.revoked = Some(revoked);
+            credentials.devices.clear();
+            credentials.recovery.clear();
+            bury(vault, account, &room, &credentials)?;
+            Ok(credentials.enrollment)
+        }
+        // What cannot be read is replaced whole: revoking must work on damaged state too.
+        Err(_) => {
+            let tombstone = Credentials { revoked: Some(revoked), ..blank(account, time, desk.random())? };
+            vault.install(&tombstone, &[], true)?;
+            Ok(tombstone.enrollment)
+        }
+    }
+}
+
+/// Puts the tombstone in place. A full disk must not keep a stolen phone in: removing takes no space.
+fn bury(vault: &Vault, account: &Account, room: &Room, tombstone: &Credentials) -> Result<(), Ending> {
+    let Err(trouble) = put_in_place(vault, account, tombstone) else { return Ok(()) };
+    room.forget()?;
+    let user = &account.name;
+    let what = format!(
+        "{trouble}; the keys of {user} were removed instead, and every login is refused as damaged; make room, and revoke again"
+    );
+    Err(Ending::new(Code::Untrusted, what))
+}
+
+/// In the folder that is there, whose journal stays. Where a login holds that, which its caller may have frozen, a folder
+/// of its own takes the place of it.
+fn put_in_place(vault: &Vault, account: &Account, tombstone: &Credentials) -> Result<(), Trouble> {
+    match vault.try_lock(account.uid)? {
+        Locking::Locked(room) => {
+            room.replace_credentials_if(tombstone, || Ok(()))?;
+            room.check_in_place(vault)
+        }
+        Locking::Busy(_) | Locking::Missing => vault.install(tombstone, &[], true),
+    }
 }

@@ -28,6 +28,7 @@ pub fn run(desk: &Desk, user: &str) -> Result<(), Ending> {
             lowered.push(device.label.as_str());
         }
     }
+    desk.forget_places(account.uid);
     desk.record(&desk.event(Kind::Unlock, &account, "unlocked"));
     let mut text = format!("{user} is unlocked");
     if !lowered.is_empty() {

@@ -343,7 +343,7 @@ mod tests {
     fn what_is_probably_not_meant_is_warned_of() {
         let text = "[[rule]]\nusers = []\naction = \"deny\"\n[[rule]]\nusers = [\"a\"]\naction = \"allow\"\n[[rule]]\nuntil = 2020-01-01\n\
                     action = \"skip\"\n[[rule]]\nusers = [\"a\"]\naction = \"deny\"\n[[rule]]\naction = \"require\"\n[[rule]]\naction = \"skip\"\n";
-        let found = warnings(&Policy::parse(text).unwrap().rules, WallTime(1_795_435_200_000));
+        let found = warnings(&Policy::parse(text).unwrap(), WallTime(1_795_435_200_000));
         let lines: Vec<_> =
             found.iter().map(|warning| (warning.line, warning.what.split(':').next().unwrap())).collect();
         assert_eq!(
@@ -356,6 +356,41 @@ mod tests {
                 (15, "this rule is never reached"),
             ]
         );
+    }
+
+    #[test]
+    fn what_keeps_people_from_enrolling_is_warned_of() {
+        let found = |text: &str| -> Vec<(usize, String)> {
+            let warned = warnings(&Policy::parse(text).unwrap(), WallTime(1_795_435_200_000));
+            warned.into_iter().map(|warning| (warning.line, warning.what)).collect()
+        };
+        let enroll = "[[rule]]\naction = \"enroll\"\n";
+        let patient = "[enroll]\nlogin_grace_time = 600\n";
+        let cases = [
+            (format!("{patient}[[rule]]\naction = \"enroll\"\nenroll_by = 2026-01-01"), 3, "enroll_by is over"),
+            ("[[rule]]\naction = \"require\"\ngrace_logins = 3".to_owned(), 1, "nobody can enroll at a login"),
+            (format!("[enroll]\nfirst_login = \"off\"\n{enroll}"), 3, "nobody enrolls by this rule"),
+            ("[enroll]\nfirst_login = \"first-factor\"\n".to_owned(), 1, "enroll.first_login"),
+            (enroll.to_owned(), 1, "who enrolls through sshd has 120 seconds; set LoginGraceTime"),
+            (
+                "[[rule]]\nservices = [\"login\"]\naction = \"require\"\nremember = \"8h\"".to_owned(),
+                1,
+                "remember does nothing",
+            ),
+        ];
+        for (text, line, what) in cases {
+            let found = found(&text);
+            let is_it = found.len() == 1 && found.iter().all(|(at, found)| *at == line && found.starts_with(what));
+            assert!(is_it, "{text}: {found:?}");
+        }
+        let fine = [
+            format!("{patient}{enroll}enroll_by = 2027-01-01\n"),
+            "[[rule]]\nservices = [\"su\"]\naction = \"enroll\"\nremember = \"8h\"".to_owned(),
+            format!("[enroll]\nlogin_grace_time = 0\n{enroll}"),
+        ];
+        for text in fine {
+            assert_eq!(found(&text), [], "{text}");
+        }
     }
 
     proptest! {

@@ -1,15 +1,30 @@
 //! What is no mistake in a policy and still not meant.
 
-use super::Mistake;
 use super::rules::{Action, Rule, Until};
+use super::{FirstLogin, Mistake, Policy};
 use crate::words::WallTime;
 
-/// Looks the rules over; `now` tells which have ended.
-pub fn warnings(rules: &[Rule], now: WallTime) -> Vec<Mistake> {
-    let mut found = Vec::new();
-    for (number, rule) in rules.iter().enumerate() {
-        let earlier = rules.get(..number).unwrap_or_default();
-        let reasons = [never_reached(rule, earlier), empty_list(rule), ended(rule, now), forever_open(rule)];
+/// Seconds in which somebody who has to find an app first can enroll.
+const TIME_TO_ENROLL: u32 = 300;
+/// Services in which a code can be remembered: the place stays the same from one call to the next.
+const REMEMBERING: [&str; 5] = ["sudo", "sudo-i", "su", "su-l", "sshd"];
+
+/// Looks the policy over; `now` tells what has ended.
+pub fn warnings(policy: &Policy, now: WallTime) -> Vec<Mistake> {
+    let mut found: Vec<_> = first_factor(policy).map(|what| Mistake { line: 1, column: 1, what }).into_iter().collect();
+    for (number, rule) in policy.rules.iter().enumerate() {
+        let earlier = policy.rules.get(..number).unwrap_or_default();
+        let reasons = [
+            never_reached(rule, earlier),
+            empty_list(rule),
+            ended(rule, now),
+            forever_open(rule),
+            grace_over(rule, now),
+            grace_in_vain(rule),
+            enrolls_nobody(rule, policy),
+            short_of_time(rule, policy),
+            remembers_nothing(rule),
+        ];
         let note = |what| Mistake { line: rule.line, column: 1, what };
         found.extend(reasons.into_iter().flatten().map(note));
     }
@@ -46,12 +61,59 @@ fn empty_list(rule: &Rule) -> Option<String> {
 }
 
 fn ended(rule: &Rule, now: WallTime) -> Option<String> {
+    is_over(rule.times.until?, now).then(|| "this rule has ended: until is over".to_owned())
+}
+
+fn is_over(end: Until, now: WallTime) -> bool {
     // A day of grace for the zone: a local end is taken as UTC here.
-    let end = match rule.times.until? {
+    let end = match end {
         Until::Moment(end) => end.0,
         Until::Local(end) => end.saturating_add(crate::calendar::DAY),
     };
-    (now.0 >= end).then(|| "this rule has ended: until is over".to_owned())
+    now.0 >= end
+}
+
+fn grace_over(rule: &Rule, now: WallTime) -> Option<String> {
+    let end = rule.grace?.until?;
+    is_over(end, now).then(|| "enroll_by is over: who is not enrolled by now gets in no more without a code".to_owned())
+}
+
+fn grace_in_vain(rule: &Rule) -> Option<String> {
+    let is_it = rule.grace.is_some() && rule.action != Action::Enroll;
+    is_it.then(|| "nobody can enroll at a login in the time that this rule gives; say action = \"enroll\"".to_owned())
+}
+
+fn enrolls_nobody(rule: &Rule, policy: &Policy) -> Option<String> {
+    let is_it = rule.action == Action::Enroll && policy.enrolling.first_login == FirstLogin::Off;
+    is_it.then(|| "nobody enrolls by this rule: enroll.first_login is \"off\"".to_owned())
+}
+
+fn short_of_time(rule: &Rule, policy: &Policy) -> Option<String> {
+    let enrolling = &policy.enrolling;
+    let is_sshd = |services: &[String]| services.iter().any(|service| service == "sshd");
+    let is_covered = rule.services.as_deref().is_none_or(is_sshd) && is_sshd(&enrolling.services);
+    let is_it = rule.action == Action::Enroll && is_covered && enrolling.first_login != FirstLogin::Off;
+    let seconds = enrolling.login_grace_time.filter(|seconds| is_it && *seconds < TIME_TO_ENROLL)?;
+    Some(format!(
+        "who enrolls through sshd has {seconds} seconds; set LoginGraceTime 600 in sshd_config while people enroll, and \
+         enroll.login_grace_time = 600 here"
+    ))
+}
+
+fn remembers_nothing(rule: &Rule) -> Option<String> {
+    rule.remember?;
+    let services = rule.services.as_ref()?;
+    let is_in_vain = !services.iter().any(|service| REMEMBERING.contains(&service.as_str()));
+    is_in_vain.then(|| "remember does nothing in these services: each login there is a new session".to_owned())
+}
+
+fn first_factor(policy: &Policy) -> Option<String> {
+    let is_it = policy.enrolling.first_login == FirstLogin::FirstFactor;
+    is_it.then(|| {
+        "enroll.first_login = \"first-factor\": whoever has the password or key of a user enrolls in his place; the line \
+         before this module in /etc/pam.d must be `requisite`"
+            .to_owned()
+    })
 }
 
 fn forever_open(rule: &Rule) -> Option<String> {

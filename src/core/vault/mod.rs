@@ -64,6 +64,16 @@ pub struct LockedRoom {
     lock: OwnedFd,
 }
 
+/// What came of trying to lock the folder of a user.
+pub enum Locking {
+    /// It is locked.
+    Locked(LockedRoom),
+    /// Somebody else holds the lock, or the folder was replaced just now; says so.
+    Busy(Trouble),
+    /// There is none.
+    Missing,
+}
+
 /// Where the folder of a first enrollment is built before it is put in place.
 pub struct Staging<'a> {
     folder: &'a Folder,
@@ -127,10 +137,7 @@ impl Vault {
     /// # Errors
     /// [`Trouble`] where the folder cannot be listed.
     pub fn uids(&self) -> Result<Vec<Uid>, Trouble> {
-        let uid = |name: &String| name.parse().ok().filter(|uid: &u32| uid.to_string() == *name).map(Uid);
-        let mut uids: Vec<_> = self.folder.names()?.iter().filter_map(uid).collect();
-        uids.sort();
-        Ok(uids)
+        uids_in(&self.folder)
     }
 
     /// Makes a user's folder appear at once with everything in it, in place of whatever is there.
@@ -187,7 +194,19 @@ impl Vault {
     /// # Errors
     /// [`Trouble`] where it cannot be used, somebody else holds the lock, or the folder was replaced just now.
     pub fn lock(&self, uid: Uid) -> Result<Option<LockedRoom>, Trouble> {
-        let Some(room) = self.room(uid)? else { return Ok(None) };
+        match self.try_lock(uid)? {
+            Locking::Locked(room) => Ok(Some(room)),
+            Locking::Missing => Ok(None),
+            Locking::Busy(trouble) => Err(trouble),
+        }
+    }
+
+    /// The same, for whoever tries again while somebody else is at work.
+    ///
+    /// # Errors
+    /// [`Trouble`] where the folder cannot be used.
+    pub fn try_lock(&self, uid: Uid) -> Result<Locking, Trouble> {
+        let Some(room) = self.room(uid)? else { return Ok(Locking::Missing) };
         let fail = |what: &dyn std::fmt::Display| Trouble::new(&room.folder.path, what);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = fs::openat(&room.folder.fd, ".", flags, fs::Mode::empty()).and_then(files::above_stdio);
@@ -195,13 +214,16 @@ impl Vault {
         match fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
-                return Err(fail(&"is being changed by another login or command; try again when it is done"));
+                let busy = fail(&"is being changed by another login or command; try again when it is done");
+                return Ok(Locking::Busy(busy));
             }
             Err(errno) => return Err(fail(&describe(errno))),
         }
         let locked = LockedRoom { room, lock };
-        locked.check_in_place(self)?;
-        Ok(Some(locked))
+        Ok(match locked.check_in_place(self) {
+            Ok(()) => Locking::Locked(locked),
+            Err(trouble) => Locking::Busy(trouble),
+        })
     }
 
     /// How many logins without enrollment were let in.
@@ -212,6 +234,14 @@ impl Vault {
         let Some(folder) = self.folder.folder(GRACE)? else { return Ok(0) };
         let stat = folder.stat(&uid.0.to_string())?;
         Ok(stat.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(u64::MAX)))
+    }
+
+    /// The user ids of whom such logins were counted, in order.
+    ///
+    /// # Errors
+    /// [`Trouble`] where they cannot be listed.
+    pub fn grace_uids(&self) -> Result<Vec<Uid>, Trouble> {
+        self.folder.folder(GRACE)?.map_or(Ok(Vec::new()), |folder| uids_in(&folder))
     }
 
     /// Counts one more of them; gives how many there are then.
@@ -413,6 +443,13 @@ fn make_folder(path: &Path) -> Result<bool, Trouble> {
         Err(Errno::EXIST) => Ok(false),
         Err(errno) => Err(Trouble::new(path, format_args!("cannot be made: {}", describe(errno)))),
     }
+}
+
+fn uids_in(folder: &Folder) -> Result<Vec<Uid>, Trouble> {
+    let uid = |name: &String| name.parse().ok().filter(|uid: &u32| uid.to_string() == *name).map(Uid);
+    let mut uids: Vec<_> = folder.names()?.iter().filter_map(uid).collect();
+    uids.sort();
+    Ok(uids)
 }
 
 fn decoy_name(number: u8) -> String {

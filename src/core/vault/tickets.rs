@@ -15,7 +15,7 @@ use rustix::fs::{FileType, OFlags};
 use toml::de::{DeTable, DeValue};
 
 use super::section::{Section, at, quoted};
-use super::{Staging, TICKETS, Vault, make_folder, remove_room};
+use super::{Staging, TICKETS, Vault, make_folder, remove_room, uids_in};
 use crate::files::{self, Folder, Privacy, Trouble};
 use crate::otp::{SaltedHash, TicketCode};
 use crate::words::{AttemptId, DeviceId, Label, TicketId, Uid, UserName, WallTime};
@@ -147,9 +147,7 @@ impl Vault {
     /// [`Trouble`] where they cannot be listed.
     pub fn ticket_uids(&self) -> Result<Vec<Uid>, Trouble> {
         let Some(all) = self.folder.folder(TICKETS)? else { return Ok(Vec::new()) };
-        let mut uids: Vec<_> = all.names()?.iter().filter_map(|name| name.parse().ok().map(Uid)).collect();
-        uids.sort();
-        Ok(uids)
+        uids_in(&all)
     }
 
     /// Stores a ticket. The caller holds [`Vault::exclusive`].
@@ -200,7 +198,11 @@ impl Tickets {
         Ok(self.folder.names()?.iter().filter_map(|name| TicketId::parse(name.strip_suffix(END)?)).collect())
     }
 
-    fn read(&self, id: TicketId) -> Result<Ticket, Trouble> {
+    /// One of them, good or not.
+    ///
+    /// # Errors
+    /// [`Trouble`] where it is not there or cannot be read.
+    pub fn read(&self, id: TicketId) -> Result<Ticket, Trouble> {
         let (name, path) = (file_name(id), self.folder.path.join(file_name(id)));
         let gone = || Trouble::new(&path, "was removed in the meantime");
         let (fd, _) = self.folder.file(&name, OFlags::RDONLY, Privacy::Secret)?.ok_or_else(gone)?;
