@@ -91,6 +91,7 @@ fn the_policy_it_shows_can_be_used_and_its_table_names_every_section_with_its_de
             Default::Text(text) => text.trim().to_owned(),
             Default::Switch(on) => on.to_string(),
             Default::Number(number) => number.to_string(),
+            Default::List(items) => items.join(", "),
         };
         let elsewhere = ["second", "attempts", "seconds"].contains(&key.name);
         assert!(elsewhere || row.contains(&default), "{}: {default} is not in {row}", key.name);

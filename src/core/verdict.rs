@@ -73,7 +73,7 @@ pub enum Cause {
     /// More attempts from this source than the flood limit allows.
     Flooded,
     /// An enrollment ticket that is not, or no longer, good for this user here.
-    Ticket,
+    TicketRefused,
     /// The wizard was given up, or too many wrong codes were typed in it; nothing was stored.
     GivenUp,
     /// Another login or command enrolled or changed the user in the meantime; nothing was stored.
@@ -129,7 +129,7 @@ impl Cause {
         Self::Disabled,
         Self::NoDevice,
         Self::Flooded,
-        Self::Ticket,
+        Self::TicketRefused,
         Self::GivenUp,
         Self::Overtaken,
         Self::NotEnrolled,
@@ -172,7 +172,7 @@ impl Cause {
             Self::Disabled => (PamAnswer::AuthErr, "disabled"),
             Self::NoDevice => (PamAnswer::AuthErr, "no_device"),
             Self::Flooded => (PamAnswer::AuthErr, "flooded"),
-            Self::Ticket => (PamAnswer::AuthErr, "ticket"),
+            Self::TicketRefused => (PamAnswer::AuthErr, "ticket_refused"),
             Self::GivenUp => (PamAnswer::AuthErr, "given_up"),
             Self::Overtaken => (PamAnswer::AuthErr, "overtaken"),
             Self::NotEnrolled => (PamAnswer::AuthErr, "not_enrolled"),

@@ -218,6 +218,8 @@ impl Wizard<'_> {
                 ["If it is not read:", "  i  swaps dark and light", "  a  draws it larger, in ASCII"].map(plain),
             );
             texts.extend(["     (for terminals without UTF-8)", "  q  gives up", ""].map(plain));
+        } else {
+            texts.push(plain("If its lines break, or it is too large: make the letters smaller, or type the key."));
         }
         if let Some(seconds) = self.enrolling.login_grace_time.filter(|_| self.is_sshd) {
             texts.push(Zeroizing::new(format!("sshd hangs up {seconds} s after you have")));
@@ -247,10 +249,12 @@ impl Look {
     }
 }
 
-/// The picture; of the short URI where that of the long one would not fit.
+/// The picture; of the short URI where that of the long one would not fit. One in ASCII is higher than any terminal, and
+/// only its width counts.
 fn draw(draft: &Draft, issuer: &Name, account: &Name, look: Look) -> Option<Zeroizing<Vec<String>>> {
     let long = Picture::of(&draft.uri(issuer, account)).ok()?.draw(look.style, look.ink, ROOM);
-    if look.style == Style::Ascii || long.size.lines <= ROOM.lines {
+    let is_low = look.style == Style::Ascii || long.size.lines <= ROOM.lines;
+    if is_low && long.size.columns <= ROOM.columns {
         return Some(long.lines);
     }
     let short = otpauth::short_uri(&draft.secret, draft.shape, issuer, account);

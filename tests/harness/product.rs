@@ -109,6 +109,10 @@ pub fn example(name: &str) -> &'static str {
     match name {
         "sshd-key-and-code" => include_str!("../../pam.d-examples/sshd-key-and-code"),
         "sshd-password-and-code" => include_str!("../../pam.d-examples/sshd-password-and-code"),
+        "sshd-password-with-code" => include_str!("../../pam.d-examples/sshd-password-with-code"),
+        "su-password-with-code" => include_str!("../../pam.d-examples/su-password-with-code"),
+        "sudo-fingerprint-or-code" => include_str!("../../pam.d-examples/sudo-fingerprint-or-code"),
+        "sudo-fido2-or-code" => include_str!("../../pam.d-examples/sudo-fido2-or-code"),
         "sudo" => include_str!("../../pam.d-examples/sudo"),
         "su" => include_str!("../../pam.d-examples/su"),
         "login" => include_str!("../../pam.d-examples/login"),
@@ -262,6 +266,16 @@ impl Sandbox {
         fs::create_dir_all("/etc/qrtotp").unwrap();
         fs::write(POLICY, text).unwrap();
         fs::set_permissions(POLICY, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Makes an enrollment ticket; gives what is typed.
+    ///
+    /// # Panics
+    /// Where the command refuses.
+    pub fn ticket(&self, user: &str, options: &[&str]) -> String {
+        let ran = self.qrtotp(&[&["ticket", "new", user, "--json"], options].concat());
+        assert_eq!(ran.code, 0, "a ticket for {user}: {}", ran.stderr);
+        ran.json()["ticket"].as_str().expect("a ticket").to_owned()
     }
 
     /// `status USER --json`.

@@ -86,9 +86,7 @@ fn store(
     let occasion = Occasion { account, now: desk.now()?, source: desk.source(), random: desk.random() };
     Ok(match plan {
         Plan::Fresh { replace } => enroll::store_fresh(vault, &occasion, draft, confirmed, recovery, *replace)?,
-        Plan::Add => {
-            enroll::store_device(vault, &occasion, draft, confirmed, desk.policy.enrolling.max_devices)?
-        },
+        Plan::Add => enroll::store_device(vault, &occasion, draft, confirmed, desk.policy.enrolling.max_devices)?,
     })
 }
 
@@ -269,7 +267,8 @@ fn ask_code(desk: &Desk, draft: &Draft, question: &str, mut last: Option<Step>) 
                 Check::Right(step) if last.is_none_or(|last| step == last.offset(1)) => return Ok(step),
                 Check::Right(step) => {
                     let is_same = last.replace(step) == Some(step);
-                    let what = if is_same { "That is the same code" } else { "That code does not follow the one before" };
+                    let what =
+                        if is_same { "That is the same code" } else { "That code does not follow the one before" };
                     format!("{what}. Type the one that comes after it.")
                 }
                 other => explain(other, draft.shape),

@@ -41,7 +41,8 @@ impl Terms {
         let ttl = duration(ttl).filter(|ttl| (SHORTEST..=LONGEST).contains(ttl)).ok_or_else(wrong)?;
         if let Some(service) = service.filter(|service| enrolling.services.iter().all(|known| known != service)) {
             let list = in_a_list(&enrolling.services);
-            let what = format!("--service {}: people enroll through {list} only, by [enroll] services", quoted(service));
+            let what =
+                format!("--service {}: people enroll through {list} only, by [enroll] services", quoted(service));
             return Err(Ending::new(Code::Usage, what));
         }
         Ok(Self { ttl, service: service.map(str::to_owned) })
@@ -223,12 +224,13 @@ pub fn issue(desk: &Desk, vault: &Vault, orders: &[Order], terms: &Terms) -> Res
     let services = terms.services(desk);
     let mut issued: Vec<Issued> = Vec::new();
     for order in orders {
-        let stored = takes_ticket(desk, &order.account, order.purpose.is_of_enrolled(), &services).and_then(|usable_in| {
-            let (ticket, code) = order.make(desk, terms)?;
-            order.store(vault, &ticket)?;
-            let has_ended_another = !order.outdated.is_empty();
-            Ok(Issued { ticket, code, purpose: order.purpose.clone(), usable_in, has_ended_another })
-        });
+        let stored =
+            takes_ticket(desk, &order.account, order.purpose.is_of_enrolled(), &services).and_then(|usable_in| {
+                let (ticket, code) = order.make(desk, terms)?;
+                order.store(vault, &ticket)?;
+                let has_ended_another = !order.outdated.is_empty();
+                Ok(Issued { ticket, code, purpose: order.purpose.clone(), usable_in, has_ended_another })
+            });
         match stored {
             Ok(stored) => issued.push(stored),
             Err(ending) => {
@@ -314,7 +316,9 @@ impl Issued {
                 let (old, span) = (quoted(old.as_str()), span_text(overlap));
                 format!("a device in place of {old}, which is good for {span} more, or until the new one is used")
             }
-            (Purpose::InPlaceOf(old), _) => format!("a device in place of {}, which ends at once", quoted(old.as_str())),
+            (Purpose::InPlaceOf(old), _) => {
+                format!("a device in place of {}, which ends at once", quoted(old.as_str()))
+            }
             (Purpose::Another, _) => format!("one more device, called {label}"),
         }
     }

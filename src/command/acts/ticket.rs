@@ -4,9 +4,9 @@ use std::io::Read as _;
 use std::path::Path;
 
 use qrtotp_core::events::Kind;
+use qrtotp_core::files::Trouble;
 use qrtotp_core::vault::tickets::TRIES;
 use qrtotp_core::vault::{Credentials, Ticket, Tickets, Vault};
-use qrtotp_core::files::Trouble;
 use qrtotp_core::words::{Account, Label, TicketId, Uid, UserName, WallTime};
 use serde_json::{Value, json};
 
@@ -165,13 +165,7 @@ fn unquoted(field: &str) -> String {
     inner.map_or_else(|| field.to_owned(), |inner| inner.replace("\"\"", "\""))
 }
 
-fn order(
-    desk: &Desk,
-    vault: &Vault,
-    entry: Entry,
-    label: &Label,
-    before: &[(usize, Order)],
-) -> Result<Order, Ending> {
+fn order(desk: &Desk, vault: &Vault, entry: Entry, label: &Label, before: &[(usize, Order)]) -> Result<Order, Ending> {
     let account = desk.account(&entry.user)?;
     if let Some((number, _)) = before.iter().find(|(_, order)| order.account.uid == account.uid) {
         let what = format!("{} stands in line {number} already", quoted(account.name.as_str()));
@@ -337,7 +331,10 @@ fn refuse_redeemed(account: &Account, credentials: &Credentials, ids: &[TicketId
     let Some(device) = credentials.devices.iter().find(|device| of_ticket(device.ticket)) else { return Ok(()) };
     let (user, label) = (&account.name, quoted(device.label.as_str()));
     let undo = format!("qrtotp device remove {user} {}, or qrtotp revoke {user} --reason ...", device.id);
-    Err(Ending::new(Code::Conflict, format!("the ticket was redeemed before, for device {label}; undo that with: {undo}")))
+    Err(Ending::new(
+        Code::Conflict,
+        format!("the ticket was redeemed before, for device {label}; undo that with: {undo}"),
+    ))
 }
 
 #[cfg(test)]

@@ -14,8 +14,16 @@ use crate::screen::Screen;
 /// a code is asked whatever they say.
 pub fn run(desk: &Desk, user: &str) -> Result<(), Ending> {
     let policy = Policy { rules: Vec::new(), ..desk.policy.clone() };
-    let request =
-        Request { scene: desk.scene(), user: user.as_bytes().to_vec(), rhost: None, password: None, silent: true };
+    let request = Request {
+        scene: desk.scene(),
+        user: user.as_bytes().to_vec(),
+        rhost: None,
+        password: None,
+        silent: true,
+        host: qrtotp_system::host_name(),
+        session: || None,
+        auth_info: None,
+    };
     let cause = login(&request, &policy, &mut Typed(&desk.screen), &desk.world());
     let accepted = cause.answer() == PamAnswer::Success;
     let text = if accepted { "accepted".to_owned() } else { format!("refused: {}", cause.reason()) };
@@ -43,5 +51,10 @@ impl Conversation for Typed<'_> {
     fn tell(&mut self, text: &str) {
         // Nobody to tell if standard output is gone.
         let _ = self.0.say(text);
+    }
+
+    /// No module comes after this one.
+    fn hand_on(&mut self, _password: &[u8]) -> Result<(), NoConversation> {
+        Err(NoConversation)
     }
 }

@@ -171,7 +171,7 @@ impl Login<'_> {
             self.heed_flood(&heard)?;
             let Said::Ticket(typed) = &heard.said else { break };
             match self.redeem(typed, now, talk) {
-                Err(Cause::Ticket) => remark = "That ticket is not good for you here.".to_owned(),
+                Err(Cause::TicketRefused) => remark = "That ticket is not good for you here.".to_owned(),
                 Err(Cause::GivenUp | Cause::NoConversation) => break,
                 done => return done.map(Some),
             }
@@ -250,9 +250,9 @@ impl Login<'_> {
             (Some((tickets, good)), None) => {
                 let counted = good.iter().try_for_each(|ticket| tickets.count_wrong_try(ticket.id));
                 counted.map_err(|trouble| self.broken(&trouble))?;
-                Err(Cause::Ticket)
+                Err(Cause::TicketRefused)
             }
-            (None, _) => Err(Cause::Ticket),
+            (None, _) => Err(Cause::TicketRefused),
         }
     }
 
@@ -274,7 +274,13 @@ impl Login<'_> {
         let occasion = Occasion { account: &account, now, source: self.event.source, random };
         let most = self.policy.enrolling.max_devices;
         let stored = enroll::store_at_login(&vault, &occasion, draft, step, permit, most);
-        let (enrollment, stored) = stored.map_err(|reason| self.not_stored(reason))?;
+        let (enrollment, stored) = stored.map_err(|reason| {
+            let cause = self.not_stored(reason);
+            // Asked, because sshd drops what is only told before a refusal. Who cannot be asked has been refused all the same.
+            let text = format!("\nNothing was stored ({}). The log of this host says why. Enter: ", cause.reason());
+            let _ = talk.ask(Prompt { text: &text, echo: true });
+            cause
+        })?;
         self.event.time = now.wall;
         self.enrolled(&vault, &account, permit, enrollment, stored, device);
         if stored == Stored::First {

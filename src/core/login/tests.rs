@@ -867,7 +867,7 @@ fn a_policy_that_changes_while_the_prompt_waits_is_not_judged_by() {
 fn sudo(home: &Home<'_>) -> Request {
     let mut request = home.request("alice");
     request.rhost = None;
-    request.scene.service = crate::events::Printable::new(b"sudo");
+    request.scene.service = Printable::new(b"sudo");
     request.scene.real_uid = ALICE.0;
     request
 }
@@ -892,7 +892,7 @@ fn a_code_is_asked_once_in_a_session_within_the_time_of_the_rule() {
     let code = home.code();
     assert_eq!(cause(&home, &sudo(&home), &[&code]), Code);
     assert_eq!(cause(&home, &sudo(&home), &[]), Remembered);
-    let other = Request { session: || Some(remember::Session { id: 78, ..crate::testkit::SESSION }), ..sudo(&home) };
+    let other = Request { session: || Some(Session { id: 78, ..crate::testkit::SESSION }), ..sudo(&home) };
     assert_eq!(cause(&home, &other, &["000000"]), Wrong);
     let nowhere = Request { session: || None, ..sudo(&home) };
     assert_eq!(cause(&home, &nowhere, &["000000"]), Wrong);
@@ -1002,7 +1002,8 @@ fn a_recovery_code_may_end_the_line_too_as_it_was_given_out() {
 
 #[test]
 fn the_second_of_two_codes_is_asked_alone_and_the_password_still_goes_on() {
-    let home = Home::with_policy("[totp]\nfuture = 1\n[[rule]]\naction = \"require\"\ncodes = 2\ninput = \"password+code\"\n");
+    let home =
+        Home::with_policy("[totp]\nfuture = 1\n[[rule]]\naction = \"require\"\ncodes = 2\ninput = \"password+code\"\n");
     let (first, second) = (home.code(), home.code_of(PHONE_KEY, 1));
     let seen = home.login("alice", &[&format!("hunter2{first}"), &second]);
     assert_eq!((seen.cause, seen.handed_on.as_slice()), (TwoCodes, b"hunter2".as_slice()));

@@ -8,8 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use qrtotp_core::otp::code::Generator;
-use qrtotp_core::otp::recovery::{RecoveryHash, Selector};
-use qrtotp_core::otp::{Secret, Shape};
+use qrtotp_core::otp::recovery::Selector;
+use qrtotp_core::otp::{SaltedHash, Secret, Shape};
 use qrtotp_core::vault::{Credentials, Device, Journal, Recovery};
 use qrtotp_core::words::{DeviceId, EnrollmentId, Label, Uid, UserName, WallTime};
 use qrtotp_tests::product;
@@ -159,8 +159,10 @@ fn credentials(user: usize, name: &str) -> Credentials {
             secret: secret(user),
             added: now(),
             enabled: true,
+            ticket: None,
+            replaced: None,
         }],
-        recovery: (b'0'..=b'9').map(|c| Recovery { selector: Selector([c; 4]), hash: RecoveryHash::decoy() }).collect(),
+        recovery: (b'0'..=b'9').map(|c| Recovery { selector: Selector([c; 4]), hash: SaltedHash::decoy() }).collect(),
     }
 }
 
