@@ -1,5 +1,6 @@
 //! How a command ends: an exit code, and a line on standard error that says what happened and what to do.
 
+use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -74,6 +75,12 @@ impl Ending {
             to_stderr(&format!("qrtotp: {}", self.message));
         }
         ExitCode::from(self.code as u8)
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 }
 

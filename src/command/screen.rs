@@ -147,6 +147,11 @@ pub fn csv_line(fields: &[&str]) -> String {
     fields.iter().map(field).collect::<Vec<_>>().join(",")
 }
 
+/// `1 place`, `2 places`
+pub fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// `sshd, login or su`
 pub fn in_a_list(items: &[String]) -> String {
     match items {
@@ -179,7 +184,8 @@ mod tests {
     }
 
     #[test]
-    fn lists_read_as_people_write_them() {
+    fn lists_and_numbers_read_as_people_write_them() {
+        assert_eq!((counted(1, "place"), counted(0, "place")), ("1 place".to_owned(), "0 places".to_owned()));
         let items: Vec<String> = ["sshd", "login", "su"].map(str::to_owned).to_vec();
         let lists: Vec<_> = (0..=3).filter_map(|length| items.get(..length)).map(in_a_list).collect();
         assert_eq!(lists, ["none", "sshd", "sshd or login", "sshd, login or su"]);

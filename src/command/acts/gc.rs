@@ -2,14 +2,16 @@
 
 use qrtotp_core::events::Kind;
 use qrtotp_core::vault::{DECOY_COUNT, Room, Vault};
-use qrtotp_core::words::{Account, Uid};
+use qrtotp_core::words::{Account, TicketId, Uid, UserName, WallTime};
 use serde_json::json;
 
+use super::ticket::{State, credentials_of};
 use crate::desk::Desk;
 use crate::ending::Ending;
+use crate::screen::counted;
 
-/// Removes state of accounts that no longer exist, gives dead parts of journals back to the disk, sweeps up after
-/// interrupted commands.
+/// Removes state of accounts that no longer exist and tickets that are over, gives dead parts of journals back to the disk,
+/// sweeps up after interrupted commands.
 pub fn run(desk: &Desk, yes: bool) -> Result<(), Ending> {
     let vault = desk.vault()?;
     let _exclusive = vault.exclusive()?;
@@ -24,19 +26,94 @@ pub fn run(desk: &Desk, yes: bool) -> Result<(), Ending> {
     for number in 0..DECOY_COUNT {
         released = released.saturating_add(vault.decoy(number).map_or(0, release_room));
     }
+    let over = remove_useless_tickets(&vault, desk.now()?.wall)?;
+    let left_over = left_over(desk, &vault)?;
     if yes {
         for account in &gone {
             vault.remove(account.uid)?;
             desk.record(&desk.event(Kind::Collect, account, "account_gone"));
         }
+        left_over.iter().try_for_each(|left| left.remove(desk, &vault))?;
     }
     let names: Vec<_> = gone.iter().map(|account| json!({ "user": account.name, "uid": account.uid })).collect();
     let word = if yes { "removed" } else { "would be removed with --yes" };
     let mut lines: Vec<_> = gone.iter().map(|gone| format!("{} (user id {}) {word}", gone.name, gone.uid.0)).collect();
-    if gone.is_empty() {
+    lines.extend(left_over.iter().map(|left| format!("{} {word}", left.what())));
+    lines.extend((over > 0).then(|| format!("{} removed that could not be redeemed any more", counted(over, "ticket"))));
+    if gone.is_empty() && left_over.is_empty() {
         lines.push("state belongs to existing accounts only".to_owned());
     }
-    desk.screen.answer(&json!({ "gone": names, "removed": yes, "dead_bytes": released }), &lines.join("\n"))
+    let value = json!({
+        "gone": names,
+        "left_over": left_over.iter().map(LeftOver::to_json).collect::<Vec<_>>(),
+        "removed": yes,
+        "tickets_over": over,
+        "dead_bytes": released,
+    });
+    desk.screen.answer(&value, &lines.join("\n"))
+}
+
+/// Removes tickets that are expired, dead or spent; gives how many. One that cannot be read is left for a person to look at.
+fn remove_useless_tickets(vault: &Vault, now: WallTime) -> Result<usize, Ending> {
+    let mut removed = 0_usize;
+    for uid in vault.ticket_uids()? {
+        let Some(tickets) = vault.tickets(uid)? else { continue };
+        let credentials = credentials_of(vault, uid);
+        for id in tickets.ids()? {
+            let Ok(ticket) = tickets.read(id) else { continue };
+            if State::of(&ticket, &tickets, credentials.as_ref(), now)? != State::Open {
+                tickets.remove(id)?;
+                removed = removed.saturating_add(1);
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// What is kept of a user id beside an enrollment, though no account has it any more.
+struct LeftOver {
+    uid: Uid,
+    tickets: Vec<TicketId>,
+    has_grace: bool,
+}
+
+/// Of every user id that no account has.
+fn left_over(desk: &Desk, vault: &Vault) -> Result<Vec<LeftOver>, Ending> {
+    let counted = vault.grace_uids()?;
+    let mut uids: Vec<_> = vault.ticket_uids()?.into_iter().chain(counted.iter().copied()).collect();
+    uids.sort();
+    uids.dedup();
+    let mut found = Vec::new();
+    for uid in uids {
+        if desk.find_uid(uid)?.is_some() {
+            continue;
+        }
+        let tickets = vault.tickets(uid)?.map_or(Ok(Vec::new()), |tickets| tickets.ids())?;
+        let has_grace = counted.contains(&uid);
+        if has_grace || !tickets.is_empty() {
+            found.push(LeftOver { uid, tickets, has_grace });
+        }
+    }
+    Ok(found)
+}
+
+impl LeftOver {
+    fn remove(&self, desk: &Desk, vault: &Vault) -> Result<(), Ending> {
+        self.tickets.iter().try_for_each(|id| vault.revoke_ticket(self.uid, *id))?;
+        vault.forget_grace(self.uid)?;
+        let account = Account { name: UserName::of_uid(self.uid), uid: self.uid };
+        desk.record(&desk.event(Kind::Collect, &account, "account_gone"));
+        Ok(())
+    }
+
+    fn what(&self) -> String {
+        let grace = if self.has_grace { " and the count of logins without enrollment" } else { "" };
+        format!("{}{grace} of user id {}", counted(self.tickets.len(), "ticket"), self.uid.0)
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        json!({ "uid": self.uid, "tickets": self.tickets, "grace": self.has_grace })
+    }
 }
 
 /// The account that state was kept of and that no longer is. What cannot be read is left for a person to look at.

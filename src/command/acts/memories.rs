@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::arguments::RememberAct;
 use crate::desk::Desk;
 use crate::ending::Ending;
+use crate::screen::counted;
 
 /// Lists or forgets the places where people are not asked again.
 pub fn run(desk: &Desk, act: &RememberAct) -> Result<(), Ending> {
@@ -49,10 +50,9 @@ fn forget(desk: &Desk, user: Option<&str>) -> Result<(), Ending> {
     let account = user.map(|user| desk.owner(&desk.vault()?, user)).transpose()?;
     let count = remember::forget(&desk.policy.runtime_dir, account.as_ref().map(|account| account.uid))?;
     record(desk, account.as_ref(), count);
-    let places = if count == 1 { "1 place".to_owned() } else { format!("{count} places") };
     let whose = account.as_ref().map_or_else(|| "everybody".to_owned(), |account| account.name.to_string());
     let value = json!({ "user": account.as_ref().map(|account| &account.name), "forgotten": count });
-    desk.screen.answer(&value, &format!("{places} of {whose} forgotten"))
+    desk.screen.answer(&value, &format!("{} of {whose} forgotten", counted(count, "place")))
 }
 
 fn record(desk: &Desk, account: Option<&Account>, count: usize) {

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::issue;
 use crate::desk::Desk;
 use crate::ending::{Code, Ending};
+use crate::screen::counted;
 
 /// Longest reason, in characters.
 const LONGEST: usize = 200;
@@ -51,11 +52,7 @@ pub fn run(desk: &Desk, user: &str, reason: &str) -> Result<(), Ending> {
 }
 
 fn tickets_text(ended: usize) -> String {
-    match ended {
-        0 => String::new(),
-        1 => "; 1 ticket was ended".to_owned(),
-        more => format!("; {more} tickets were ended"),
-    }
+    if ended == 0 { String::new() } else { format!("; {} of the user ended", counted(ended, "ticket")) }
 }
 
 /// Replaces the credentials of whatever is there; gives which enrollment that was.

@@ -1,13 +1,15 @@
 //! `qrtotp status` and `qrtotp list`
 
 use qrtotp_core::budget::State;
+use qrtotp_core::remember;
 use qrtotp_core::vault::{Credentials, Vault};
-use qrtotp_core::words::{Account, Source, Uid};
+use qrtotp_core::words::{Account, Source, Uid, WallTime};
 use serde_json::{Value, json};
 
-use super::device;
+use super::{device, ticket};
 use crate::desk::Desk;
 use crate::ending::{Code, Ending};
+use crate::screen::counted;
 
 /// In what state an enrollment is, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,13 +55,74 @@ struct Report {
     records: usize,
 }
 
+/// What is kept of a user beside the enrollment.
+struct Beside {
+    /// Tickets that can be redeemed.
+    tickets: usize,
+    /// When the first of them ends.
+    first_end: Option<WallTime>,
+    /// Places where the user is not asked again.
+    places: usize,
+    /// Logins without enrollment so far.
+    grace_used: u64,
+}
+
+impl Beside {
+    fn of(desk: &Desk, vault: &Vault, account: &Account) -> Result<Self, Ending> {
+        let now = desk.now()?;
+        let mut ends = Vec::new();
+        if let Some(tickets) = vault.tickets(account.uid)? {
+            let credentials = ticket::credentials_of(vault, account.uid);
+            for ticket in tickets.all()? {
+                let state = ticket::State::of(&ticket, &tickets, credentials.as_ref(), now.wall)?;
+                ends.extend((state == ticket::State::Open).then_some(ticket.expires));
+            }
+        }
+        let memories = remember::all(&desk.policy.runtime_dir, &now)?;
+        Ok(Self {
+            tickets: ends.len(),
+            first_end: ends.into_iter().min(),
+            places: memories.iter().filter(|memory| memory.uid == account.uid).count(),
+            grace_used: vault.grace_used(account.uid)?,
+        })
+    }
+
+    fn to_lines(&self, condition: Condition) -> Vec<String> {
+        let tickets = self.first_end.map(|end| match self.tickets {
+            1 => format!("  tickets    1 open, until {end}"),
+            more => format!("  tickets    {more} open, the first until {end}"),
+        });
+        let places = (self.places > 0).then(|| format!("  remembered {}, see: qrtotp remember list", counted(self.places, "place")));
+        let is_shown = condition == Condition::NotEnrolled && self.grace_used > 0;
+        let grace = is_shown.then(|| format!("  grace      {} logins without enrollment used", self.grace_used));
+        [tickets, places, grace].into_iter().flatten().collect()
+    }
+
+    fn add_to(&self, value: &mut Value) {
+        let Some(fields) = value.as_object_mut() else { return };
+        let end = self.first_end.map(|end| end.to_string());
+        fields.insert("tickets".to_owned(), json!({ "open": self.tickets, "first_ends": end }));
+        fields.insert("remembered".to_owned(), json!(self.places));
+        fields.insert("grace_logins_used".to_owned(), json!(self.grace_used));
+    }
+}
+
 /// Shows a user, or the installation.
 pub fn run(desk: &Desk, user: Option<&str>) -> Result<(), Ending> {
     let vault = desk.vault()?;
     let Some(user) = user else { return installation(desk, &vault) };
     let account = desk.owner(&vault, user)?;
     let report = examine(desk, &vault, &account)?;
-    desk.screen.answer(&report.to_json(desk)?, &report.to_text(desk)?)?;
+    let (mut value, mut text) = (report.to_json(desk)?, report.to_text(desk)?);
+    match Beside::of(desk, &vault, &account) {
+        Ok(beside) => {
+            beside.add_to(&mut value);
+            beside.to_lines(report.condition).iter().for_each(|line| text.push_str(&format!("\n{line}")));
+        }
+        // A damaged ticket must not hide the rest.
+        Err(ending) => desk.screen.remark(&ending.to_string()),
+    }
+    desk.screen.answer(&value, &text)?;
     match report.condition {
         Condition::NotEnrolled => Err(Ending::silent(Code::NotEnrolled)),
         Condition::Damaged | Condition::Stale => Err(Ending::silent(Code::Untrusted)),
@@ -159,9 +222,11 @@ fn examine(desk: &Desk, vault: &Vault, account: &Account) -> Result<Report, Endi
             report.condition = Condition::Damaged;
             report.trouble = Some(trouble.to_string());
         }
-        Ok(Some((credentials, history))) => {
+        Ok(Some((mut credentials, history))) => {
             let (mut state, _) = history.fold(&desk.policy.limits);
-            state.pass_time(&desk.now()?);
+            let now = desk.now()?;
+            credentials.end_replaced(&state, now.wall);
+            state.pass_time(&now);
             report.records = history.records();
             report.condition = condition(desk, account, &credentials, &state)?;
             (report.credentials, report.state) = (Some(credentials), Some(state));
@@ -238,7 +303,9 @@ impl Report {
                 lines.push(format!("  revoked    {}: {}", revoked.time, revoked.reason));
             }
             for device in &credentials.devices {
-                let off = if device.enabled { "" } else { ", disabled" };
+                let is_plain = device.enabled && device.replaced.is_none();
+                let state = (!is_plain).then(|| format!(", {}", device::state_text(device, credentials)));
+                let off = state.unwrap_or_default();
                 lines.push(format!("  device     {} ({}{off}), added {}", device.label, device.id, device.added));
             }
             lines.push(format!("  recovery   {} of {} codes left", self.recovery_left(), credentials.recovery.len()));

@@ -15,6 +15,7 @@ use super::issue::{self, Order, Terms};
 use crate::arguments::{TicketAct, TicketOptions};
 use crate::desk::{Desk, quoted};
 use crate::ending::{Code, Ending};
+use crate::screen::counted;
 
 /// What a table of tickets begins with.
 const HEAD: &str = "user,ticket,expires,label";
@@ -291,9 +292,8 @@ fn revoke(desk: &Desk, which: &str) -> Result<(), Ending> {
     if let Some(credentials) = credentials_of(&vault, account.uid) {
         refuse_redeemed(&account, &credentials, &ids)?;
     }
-    let count = if ids.len() == 1 { "1 ticket".to_owned() } else { format!("{} tickets", ids.len()) };
     let value = json!({ "user": account.name, "uid": account.uid, "revoked": ids });
-    desk.screen.answer(&value, &format!("{count} of {} ended", account.name))
+    desk.screen.answer(&value, &format!("{} of {} ended", counted(ids.len(), "ticket"), account.name))
 }
 
 /// Whose tickets an id or a name means, and which.
