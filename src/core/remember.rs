@@ -185,7 +185,7 @@ pub fn all(dir: &Path, now: &Now) -> Result<Vec<Memory>, Trouble> {
         Some(Memory { uid, service: content.service, source: content.source, age, left })
     };
     let mut memories: Vec<_> = names(&folder, None)?.iter().filter_map(memory).collect();
-    memories.sort_by(|one, other| (one.uid, one.age).cmp(&(other.uid, other.age)));
+    memories.sort_by_key(|memory| (memory.uid, memory.age));
     Ok(memories)
 }
 

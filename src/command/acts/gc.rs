@@ -39,7 +39,8 @@ pub fn run(desk: &Desk, yes: bool) -> Result<(), Ending> {
     let word = if yes { "removed" } else { "would be removed with --yes" };
     let mut lines: Vec<_> = gone.iter().map(|gone| format!("{} (user id {}) {word}", gone.name, gone.uid.0)).collect();
     lines.extend(left_over.iter().map(|left| format!("{} {word}", left.what())));
-    lines.extend((over > 0).then(|| format!("{} removed that could not be redeemed any more", counted(over, "ticket"))));
+    lines
+        .extend((over > 0).then(|| format!("{} removed that could not be redeemed any more", counted(over, "ticket"))));
     if gone.is_empty() && left_over.is_empty() {
         lines.push("state belongs to existing accounts only".to_owned());
     }

@@ -92,7 +92,8 @@ impl Beside {
             1 => format!("  tickets    1 open, until {end}"),
             more => format!("  tickets    {more} open, the first until {end}"),
         });
-        let places = (self.places > 0).then(|| format!("  remembered {}, see: qrtotp remember list", counted(self.places, "place")));
+        let places = (self.places > 0)
+            .then(|| format!("  remembered {}, see: qrtotp remember list", counted(self.places, "place")));
         let is_shown = condition == Condition::NotEnrolled && self.grace_used > 0;
         let grace = is_shown.then(|| format!("  grace      {} logins without enrollment used", self.grace_used));
         [tickets, places, grace].into_iter().flatten().collect()

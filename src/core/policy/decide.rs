@@ -118,7 +118,7 @@ pub fn decide(rules: &[Rule], facts: &Facts<'_>) -> Explanation {
         let decided = holds == Holds::Yes;
         let grace = grace_now(rule, facts);
         if !matches!(holds, Holds::No(_)) {
-            possible.push(Decision::of(number, rule, grace.clone().unwrap_or(None)));
+            possible.push(Decision::of(number, rule, grace.unwrap_or(None)));
         }
         looked_at.push(holds);
         if decided {

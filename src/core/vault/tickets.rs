@@ -243,7 +243,7 @@ impl Tickets {
         if tickets.is_empty() {
             typed.is_of(&SaltedHash::decoy());
         }
-        tickets.iter().filter(|ticket| typed.is_of(&ticket.hash)).last()
+        tickets.iter().fold(None, |found, ticket| if typed.is_of(&ticket.hash) { Some(ticket) } else { found })
     }
 
     /// Whether it still is there: it was not revoked.
