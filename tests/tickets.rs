@@ -444,6 +444,8 @@ fn an_enrollment_that_ends_takes_its_tickets_along() {
     ticket(&sandbox, "alice");
     let revoked = done(&sandbox, &["revoke", "alice", "--reason", "left", "--json"]).json();
     assert_eq!((&revoked["tickets_ended"], states(&sandbox).len()), (&1.into(), 0));
+    let ended = sandbox.events().into_iter().filter(|event| event["event"] == "ticket_revoke");
+    assert_eq!(ended.map(|event| event["reason"].clone()).collect::<Vec<_>>(), ["replaced", "left"]);
     ticket(&sandbox, "bob");
     fails(&sandbox, &["revoke", "bob", "--reason", "left"], 3, &["not enrolled", "1 ticket"]);
     assert!(states(&sandbox).is_empty());

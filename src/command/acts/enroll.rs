@@ -56,7 +56,7 @@ pub fn run(desk: &Desk, options: &EnrollOptions) -> Result<(), Ending> {
     let kept = set.as_ref().map(|set| set.kept.clone()).unwrap_or_default();
     if options.replace {
         // Who holds one could add a device to what starts afresh.
-        issue::end_all(&vault, account.uid)?;
+        issue::end_all(desk, &vault, &account, "replaced")?;
     }
     let enrollment = store(desk, &vault, &account, &plan, draft, confirmed, kept)?;
     desk.forget_places(account.uid);

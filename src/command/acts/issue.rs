@@ -1,15 +1,13 @@
 //! Making tickets: what `qrtotp ticket new` and `qrtotp rotate` share. Everything is checked before anything is stored, and
 //! of several tickets all are stored or none.
 
-use std::collections::BTreeMap;
-
 use qrtotp_core::calendar::{DAY, duration, in_words};
 use qrtotp_core::events::Kind;
 use qrtotp_core::otp::TicketCode;
 use qrtotp_core::policy::FirstLogin;
 use qrtotp_core::vault::tickets::MAX_TICKETS;
 use qrtotp_core::vault::{Credentials, MAX_DEVICES, Replacement, Ticket, Vault};
-use qrtotp_core::words::{Account, Label, TicketId, Uid, WallTime};
+use qrtotp_core::words::{Account, Label, TicketId, WallTime};
 use serde_json::{Value, json};
 
 use super::outlook::{span_text, takes_ticket};
@@ -180,11 +178,11 @@ impl Order {
     }
 
     /// Removes what goes, and stores the ticket.
-    fn store(&self, vault: &Vault, ticket: &Ticket) -> Result<(), Ending> {
+    fn store(&self, desk: &Desk, vault: &Vault, ticket: &Ticket) -> Result<(), Ending> {
         if let Some(tickets) = vault.tickets(ticket.uid)? {
             self.useless.iter().try_for_each(|id| tickets.remove(*id))?;
         }
-        self.outdated.iter().try_for_each(|id| vault.revoke_ticket(ticket.uid, *id))?;
+        end(desk, vault, &self.account, &self.outdated, "replaced")?;
         Ok(vault.store_ticket(ticket)?)
     }
 }
@@ -227,7 +225,7 @@ pub fn issue(desk: &Desk, vault: &Vault, orders: &[Order], terms: &Terms) -> Res
         let stored =
             takes_ticket(desk, &order.account, order.purpose.is_of_enrolled(), &services).and_then(|usable_in| {
                 let (ticket, code) = order.make(desk, terms)?;
-                order.store(vault, &ticket)?;
+                order.store(desk, vault, &ticket)?;
                 let has_ended_another = !order.outdated.is_empty();
                 Ok(Issued { ticket, code, purpose: order.purpose.clone(), usable_in, has_ended_another })
             });
@@ -324,30 +322,33 @@ impl Issued {
     }
 }
 
-/// Tells of tickets that ended another one, and of those that can be typed nowhere as the rules are now.
+/// Tells of tickets that can be typed nowhere, as the rules are now.
 pub fn warn(desk: &Desk, issued: &[Issued], terms: &Terms) {
-    let mut nowhere: BTreeMap<bool, Vec<String>> = BTreeMap::new();
-    for issued in issued.iter().filter(|issued| issued.usable_in.is_empty()) {
-        nowhere.entry(issued.purpose.is_of_enrolled()).or_default().push(quoted(issued.ticket.user.as_str()));
-    }
     let services: Vec<_> = terms.services(desk).iter().map(|service| quoted(service)).collect();
-    for (is_enrolled, mut users) in nowhere {
+    let services = services.join(", ");
+    for is_enrolled in [false, true] {
+        let is_one = |issued: &&Issued| issued.usable_in.is_empty() && issued.purpose.is_of_enrolled() == is_enrolled;
+        let mut users: Vec<_> =
+            issued.iter().filter(is_one).map(|issued| quoted(issued.ticket.user.as_str())).collect();
         users.dedup();
-        let (users, services) = (users.join(", "), services.join(", "));
-        let what = if is_enrolled {
-            format!("through {services} no rule asks for a code alone, so that a ticket can be typed nowhere: {users}")
-        } else {
-            format!(
-                "no rule lets these enroll through {services} as yet: {users}; add to {}, above the rule that decides now:\n\n\
-                 [[rule]]\nusers = [{users}]\nservices = [{services}]\naction = \"enroll\"\n",
-                desk.config.display()
-            )
-        };
-        desk.screen.remark(&format!("warning: {what}"));
+        if !users.is_empty() {
+            let what = if is_enrolled { asked_nowhere } else { enrolled_nowhere };
+            desk.screen.remark(&format!("warning: {}", what(desk, &users.join(", "), &services)));
+        }
     }
 }
 
-/// Names in CSV those whose open ticket for the same device was ended.
+fn asked_nowhere(_: &Desk, users: &str, services: &str) -> String {
+    format!("through {services} no rule asks for a code alone, so that a ticket can be typed nowhere: {users}")
+}
+
+fn enrolled_nowhere(desk: &Desk, users: &str, services: &str) -> String {
+    let place = format!("add to {}, above the rule that decides now", desk.config.display());
+    let rule = format!("[[rule]]\nusers = [{users}]\nservices = [{services}]\naction = \"enroll\"\n");
+    format!("no rule lets these enroll through {services} as yet: {users}; {place}:\n\n{rule}")
+}
+
+/// Names those whose open ticket for the same device was ended, beside a table that has no room for it.
 pub fn tell_ended(desk: &Desk, issued: &[Issued]) {
     for issued in issued.iter().filter(|issued| issued.has_ended_another) {
         let (user, label) = (&issued.ticket.user, quoted(issued.ticket.label.as_str()));
@@ -355,10 +356,21 @@ pub fn tell_ended(desk: &Desk, issued: &[Issued]) {
     }
 }
 
-/// Ends all tickets of a user, readable or not; gives how many were there.
-pub fn end_all(vault: &Vault, uid: Uid) -> Result<usize, Ending> {
-    let Some(tickets) = vault.tickets(uid)? else { return Ok(0) };
+/// Ends all tickets of a user, readable or not; gives how many there were.
+pub fn end_all(desk: &Desk, vault: &Vault, account: &Account, reason: &str) -> Result<usize, Ending> {
+    let Some(tickets) = vault.tickets(account.uid)? else { return Ok(0) };
     let ids = tickets.ids()?;
-    ids.iter().try_for_each(|id| vault.revoke_ticket(uid, *id))?;
+    end(desk, vault, account, &ids, reason)?;
     Ok(ids.len())
+}
+
+/// Ends tickets at once, and writes an event for each.
+pub fn end(desk: &Desk, vault: &Vault, account: &Account, ids: &[TicketId], reason: &str) -> Result<(), Ending> {
+    for id in ids {
+        vault.revoke_ticket(account.uid, *id)?;
+        let mut event = desk.event(Kind::TicketRevoke, account, reason);
+        event.ticket = Some(*id);
+        desk.record(&event);
+    }
+    Ok(())
 }

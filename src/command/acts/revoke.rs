@@ -27,15 +27,10 @@ pub fn run(desk: &Desk, user: &str, reason: &str) -> Result<(), Ending> {
     let account = desk.owner(&vault, user)?;
     let time = desk.now()?.wall;
     // First, so that what a ticket has just opened is seen below. Tickets that cannot be ended keep no enrollment alive.
-    let ended = issue::end_all(&vault, account.uid);
+    let ended = issue::end_all(desk, &vault, &account, reason);
     let enrollment = end(desk, &vault, &account, Revocation { time, reason: reason.to_owned() });
     desk.forget_places(account.uid);
     let ended = ended?;
-    if ended > 0 {
-        let mut event = desk.event(Kind::TicketRevoke, &account, reason);
-        event.enrollment = enrollment.as_ref().ok().copied();
-        desk.record(&event);
-    }
     let enrollment = enrollment.map_err(|ending| ending.with(&tickets_text(ended)))?;
     let mut event = desk.event(Kind::Revoke, &account, reason);
     event.enrollment = Some(enrollment);

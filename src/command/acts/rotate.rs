@@ -1,7 +1,7 @@
 //! `qrtotp rotate`
 
 use qrtotp_core::vault::{Credentials, Device, Replacement, Vault};
-use qrtotp_core::words::{Account, WallTime};
+use qrtotp_core::words::{Account, Uid, WallTime};
 
 use super::device::find_device;
 use super::issue::{self, Order, Terms};
@@ -94,11 +94,7 @@ fn all_before(desk: &Desk, vault: &Vault, date: WallTime, overlap: u64, terms: &
 }
 
 /// The account and the credentials of a folder; `None` where a login would not be judged by them.
-fn rotatable(
-    desk: &Desk,
-    vault: &Vault,
-    uid: qrtotp_core::words::Uid,
-) -> Result<Option<(Account, Credentials)>, Ending> {
+fn rotatable(desk: &Desk, vault: &Vault, uid: Uid) -> Result<Option<(Account, Credentials)>, Ending> {
     let read = vault.room(uid).and_then(|room| room.map(|room| room.credentials()).transpose());
     let credentials = match read {
         Ok(Some((credentials, _))) => credentials,

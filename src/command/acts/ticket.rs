@@ -3,7 +3,6 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use qrtotp_core::events::Kind;
 use qrtotp_core::files::Trouble;
 use qrtotp_core::vault::tickets::TRIES;
 use qrtotp_core::vault::{Credentials, Ticket, Tickets, Vault};
@@ -283,12 +282,7 @@ fn revoke(desk: &Desk, which: &str) -> Result<(), Ending> {
     let vault = desk.vault()?;
     let _exclusive = vault.exclusive()?;
     let (account, ids) = named(desk, &vault, which)?;
-    for id in &ids {
-        vault.revoke_ticket(account.uid, *id)?;
-        let mut event = desk.event(Kind::TicketRevoke, &account, "revoked");
-        event.ticket = Some(*id);
-        desk.record(&event);
-    }
+    issue::end(desk, &vault, &account, &ids, "revoked")?;
     if let Some(credentials) = credentials_of(&vault, account.uid) {
         refuse_redeemed(&account, &credentials, &ids)?;
     }
