@@ -205,6 +205,9 @@ fn four_tickets_are_open_at_most_and_those_that_are_over_make_room() {
     sandbox.enroll("alice");
     let made: Vec<_> = (0..4).map(|_| ticket(&sandbox, "alice")).collect();
     fails(&sandbox, &["ticket", "new", "alice"], 6, &["4 open tickets", "qrtotp ticket revoke ID"]);
+    let listed = done(&sandbox, &["ticket", "list", "--json"]).json()["tickets"].clone();
+    let ids = |tickets: &[Value]| tickets.iter().map(|ticket| id_of(ticket).to_owned()).collect::<Vec<_>>();
+    assert_eq!(ids(listed.as_array().unwrap()), ids(&made), "the oldest first");
     expire(2001, id_of(&made[0]));
     fs::write(format!("{STATE}/.tickets/2001/{}.tries", id_of(&made[1])), ".....").unwrap();
     redeem(id_of(&made[2]));
@@ -458,10 +461,11 @@ fn a_login_that_holds_the_lock_keeps_out_changes_of_its_own_user_and_no_revocati
     let bob = sandbox.enroll("bob");
     sandbox.enroll_device("alice", "tablet", Parameters::default());
     let holder = hold(&sandbox, 2001);
-    let acts: [&[&str]; 3] = [
+    let acts: [&[&str]; 4] = [
         &["device", "disable", "alice", "tablet"],
         &["device", "rename", "alice", "phone", "x"],
         &["recovery", "alice"],
+        &["enroll", "alice", "--label", "x", "--unverified"],
     ];
     for act in acts {
         let began = Instant::now();

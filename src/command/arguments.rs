@@ -58,7 +58,7 @@ pub enum Command {
     /// List, rename, disable, enable or remove devices.
     #[command(subcommand)]
     Device(DeviceAct),
-    /// End an enrollment at once. The user is refused until `enroll --replace`.
+    /// End an enrollment at once. The user is refused until `enroll --replace`, or a new ticket.
     Revoke {
         /// Whose.
         user: String,

@@ -86,7 +86,11 @@ fn store(
     let occasion = Occasion { account, now: desk.now()?, source: desk.source(), random: desk.random() };
     Ok(match plan {
         Plan::Fresh { replace } => enroll::store_fresh(vault, &occasion, draft, confirmed, recovery, *replace)?,
-        Plan::Add => enroll::store_device(vault, &occasion, draft, confirmed, desk.policy.enrolling.max_devices)?,
+        Plan::Add => {
+            // Waits for a login that changes the same user, and says so where it does not end.
+            drop(desk.enrolled_to_change(vault, account)?);
+            enroll::store_device(vault, &occasion, draft, confirmed, desk.policy.enrolling.max_devices)?
+        }
     })
 }
 

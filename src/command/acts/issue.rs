@@ -312,7 +312,9 @@ impl Issued {
             (Purpose::InPlaceOf(old), Some(Replacement { overlap: 1.., .. })) => {
                 let overlap = self.ticket.replaces.map_or(0, |replaces| replaces.overlap);
                 let (old, span) = (quoted(old.as_str()), span_text(overlap));
-                format!("a device in place of {old}, which is good for {span} more, or until the new one is used")
+                format!(
+                    "a device in place of {old}, which stays good for {span} beside it, or until the new one is used"
+                )
             }
             (Purpose::InPlaceOf(old), _) => {
                 format!("a device in place of {}, which ends at once", quoted(old.as_str()))

@@ -191,6 +191,7 @@ fn list(desk: &Desk) -> Result<(), Ending> {
             all.push(look(&tickets, uid, id, credentials.as_ref(), now));
         }
     }
+    all.sort_by_key(Shown::order);
     let head = ["USER", "ID", "LABEL", "FOR", "SERVICE", "MADE", "EXPIRES", "TRIES LEFT", "STATE"];
     let text = desk.screen.table(&head, all.iter().map(|shown| shown.cells(&vault)).collect());
     let values: Vec<_> = all.iter().map(|shown| shown.to_json(&vault)).collect();
@@ -220,6 +221,14 @@ fn name_of(vault: &Vault, uid: Uid) -> UserName {
 }
 
 impl Shown {
+    /// By user, the oldest first; damaged ones before the others.
+    fn order(&self) -> (Uid, WallTime, TicketId) {
+        match self {
+            Self::Good(ticket, ..) => (ticket.uid, ticket.made, ticket.id),
+            Self::Damaged(uid, id, _) => (*uid, WallTime::default(), *id),
+        }
+    }
+
     fn cells(&self, vault: &Vault) -> Vec<String> {
         let dash = || "-".to_owned();
         match self {
