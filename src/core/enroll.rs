@@ -306,7 +306,8 @@ pub fn store_device(
         journal.append(&entry)?;
     }
     credentials.devices.push(draft.into_device(occasion.now));
-    room.replace_credentials(&credentials)?;
+    room.replace_credentials_if(&credentials, || Ok(()))?;
+    room.check_in_place(vault)?;
     Ok(credentials.enrollment)
 }
 

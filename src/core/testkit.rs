@@ -193,6 +193,9 @@ impl Events for Fakes<'_> {
 /// What a person does at one prompt.
 pub type Says<'a> = Box<dyn FnOnce() -> Option<Vec<u8>> + 'a>;
 
+/// What is done with a page.
+pub type Look<'a> = Box<dyn Fn(&str) + 'a>;
+
 /// Types this.
 pub fn says<'a>(text: impl AsRef<[u8]> + 'a) -> Says<'a> {
     Box::new(move || Some(text.as_ref().to_vec()))
@@ -208,7 +211,7 @@ pub struct Person<'a> {
     /// Whether the host cannot ask questions whose answer shows.
     pub sees_nothing: bool,
     /// What is done with every page before it is answered.
-    pub looks_at: Option<Box<dyn Fn(&str) + 'a>>,
+    pub looks_at: Option<Look<'a>>,
 }
 
 impl Conversation for Person<'_> {
@@ -294,10 +297,10 @@ impl<'a> Home<'a> {
 
     /// Changes alice's credentials as the command does.
     pub fn change(&self, change: impl FnOnce(&mut Credentials)) {
-        let room = self.vault().room(ALICE).unwrap().unwrap();
+        let room = self.vault().lock(ALICE).unwrap().unwrap();
         let (mut credentials, _) = room.credentials().unwrap();
         change(&mut credentials);
-        room.replace_credentials(&credentials).unwrap();
+        room.replace_credentials_if(&credentials, || Ok(())).unwrap();
     }
 
     /// The bytes of alice's journal.

@@ -110,20 +110,22 @@ impl Wizard<'_> {
         Err(Stopped::GivenUp)
     }
 
-    /// Where the policy asks for two codes, the next one has to follow.
+    /// Where the policy asks for two codes, the next one has to follow. A right one that does not is the new first.
     fn confirm_twice(&self, draft: &Draft, first: Step, talk: &mut dyn Conversation) -> Result<Step, Stopped> {
         if !self.enrolling.two_codes {
             return Ok(first);
         }
-        for left_over in (0..TRIES).rev() {
-            let answer = ask(talk, "\nThat is right. Next code, after it has changed: ")?;
-            if let Said::Code(code) = Said::parse(&answer)
-                && draft.check(&code, self.window, self.now()?) == Check::Right(first.offset(1))
-            {
-                return Ok(first.offset(1));
-            }
-            if left_over == 0 || matches!(Said::parse(&answer), Said::Quit) {
-                break;
+        let mut last = first;
+        for _ in 0..TRIES {
+            let answer = ask(talk, "\nThat is right. Next code, after it has changed (q: give up): ")?;
+            match Said::parse(&answer) {
+                Said::Quit => break,
+                Said::Code(code) => match draft.check(&code, self.window, self.now()?) {
+                    Check::Right(step) if step == last.offset(1) => return Ok(step),
+                    Check::Right(step) => last = step,
+                    _ => {}
+                },
+                _ => {}
             }
         }
         Err(Stopped::GivenUp)

@@ -3,7 +3,6 @@
 use qrtotp_core::enroll::{self, Check, Draft, Occasion, Plan, RecoverySet, TRIES};
 use qrtotp_core::events::Kind;
 use qrtotp_core::otp::otpauth::{self, Name};
-use qrtotp_core::otp::recovery::RecoveryCode;
 use qrtotp_core::otp::{Algorithm, Secret, Shape, Typed};
 use qrtotp_core::qr::{Drawing, Ink, Picture, Size, Style};
 use qrtotp_core::vault::{Recovery, Vault};
@@ -275,7 +274,7 @@ fn ask_code(desk: &Desk, draft: &Draft, question: &str, mut last: Option<Step>) 
                         if is_same { "That is the same code" } else { "That code does not follow the one before" };
                     format!("{what}. Type the one that comes after it.")
                 }
-                other => explain(other, draft.shape),
+                other => other.in_words(draft.shape),
             },
             _ => format!("A code has {} digits.", draft.shape.digits()),
         };
@@ -289,48 +288,12 @@ fn ask_code(desk: &Desk, draft: &Draft, question: &str, mut last: Option<Step>) 
     Err(Ending::new(Code::No, "five wrong codes; nothing was stored"))
 }
 
-fn explain(check: Check, asked: Shape) -> String {
-    match check {
-        Check::Right(_) | Check::Wrong => {
-            "That code is wrong. Take the code of the entry that the picture, or the key above, has made.".to_owned()
-        }
-        Check::Ignored(shape) => {
-            let mut ignored = Vec::new();
-            if shape.algorithm != asked.algorithm {
-                ignored.push(format!(
-                    "the algorithm ({} instead of {})",
-                    shape.algorithm.name(),
-                    asked.algorithm.name()
-                ));
-            }
-            if shape.digits() != asked.digits() {
-                ignored.push(format!("the digits ({} instead of {})", shape.digits(), asked.digits()));
-            }
-            if shape.period() != asked.period() {
-                ignored.push(format!("the period ({} s instead of {} s)", shape.period(), asked.period()));
-            }
-            format!("This app ignored {}: take another app, or enroll without that option.", ignored.join(" and "))
-        }
-        Check::ClockOff(seconds) => {
-            let (size, word) = (seconds.unsigned_abs(), if seconds > 0 { "ahead of" } else { "behind" });
-            let span = if size >= 120 { format!("{} min {} s", size / 60, size % 60) } else { format!("{size} s") };
-            format!("The key is right, but the phone's clock is {span} {word} this host's. Set both by the network.")
-        }
-    }
-}
-
 /// Shows the recovery codes and has one typed back, so that they were surely seen.
 fn hand_over(desk: &Desk, set: &RecoverySet) -> Result<(), Ending> {
     recovery::show(desk, set)?;
-    let given = |line: &str| {
-        let plain: Zeroizing<Vec<u8>> =
-            Zeroizing::new(line.bytes().filter(|byte| !matches!(byte, b' ' | b'-')).collect());
-        let typed = RecoveryCode::parse(&plain);
-        typed.is_some_and(|typed| set.codes.iter().any(|code| *code.to_text() == *typed.to_text()))
-    };
     for _ in 0..TRIES {
         let Some(line) = desk.screen.ask("Type one of them back: ")? else { break };
-        if given(&line) {
+        if set.holds(line.as_bytes()) {
             return Ok(());
         }
         desk.screen.say("That is none of them.")?;

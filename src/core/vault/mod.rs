@@ -345,14 +345,6 @@ impl Room {
         self.folder.remove(credentials::NAME)?;
         self.folder.sync()
     }
-
-    /// Writes the credentials anew, at once.
-    ///
-    /// # Errors
-    /// [`Trouble`]; the old ones are untouched then.
-    pub fn replace_credentials(&self, credentials: &Credentials) -> Result<(), Trouble> {
-        self.folder.replace(credentials::NAME, credentials.to_text().as_bytes(), 0)
-    }
 }
 
 impl LockedRoom {

@@ -151,6 +151,8 @@ fn two_codes_confirm_only_if_the_second_follows_the_first() {
     let (done, asked) = room.confirm(vec![says(room.code(0)), says(room.code(0)), says(room.code(1))]);
     assert_eq!(done, Ok(room.step().offset(1)));
     assert!(asked[1].contains("Next code"));
+    let (done, _) = room.confirm(vec![says(room.code(-1)), says(room.code(1)), says(room.code(0)), says(room.code(1))]);
+    assert_eq!(done, Ok(room.step().offset(1)), "who missed one goes on from the next");
     let (done, _) = room.confirm(vec![says(room.code(0)), says("q")]);
     assert_eq!(done, Err(Stopped::GivenUp));
     let again = || says(room.code(0));

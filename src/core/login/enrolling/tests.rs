@@ -147,7 +147,8 @@ fn everybody_is_asked_the_same_where_tickets_are_taken() {
 
 #[test]
 fn a_ticket_is_good_only_for_its_user_in_its_service_in_its_time_and_where_a_rule_enrolls() {
-    let cases: [(&str, fn(&mut Ticket), Cause); 6] = [
+    type Change = fn(&mut Ticket);
+    let cases: [(&str, Change, Cause); 6] = [
         ("other user", |ticket| ticket.user = name("robert"), TicketRefused),
         ("other service", |ticket| ticket.service = Some("login".to_owned()), TicketRefused),
         ("over", |ticket| ticket.expires = ticket.made, TicketRefused),
