@@ -78,7 +78,7 @@ fn through_ssh_at_80_by_24_in_utf_8_on_a_dark_terminal() {
     let tmux = screen(&sandbox, "C.UTF-8");
     let look = |tmux: &Tmux<'_>| {
         let rows = tmux.screen();
-        assert!(rows[0].starts_with(&format!("(alice@127.0.0.1)")), "nothing scrolled off: {rows:#?}");
+        assert!(rows[0].starts_with("(alice@127.0.0.1)"), "nothing scrolled off: {rows:#?}");
         assert!(rows[1].starts_with(&format!("Enrolling alice on {HOST}")), "{rows:#?}");
         assert!(key_on(&rows.join("\n")).len() == 32 && rows.iter().any(|row| row.contains("120 s")), "{rows:#?}");
         Picture::of_rows(&rows)
