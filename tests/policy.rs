@@ -113,7 +113,18 @@ fn any_rule() -> String {
         "until = 2020-01-01\n",
         "until = 2099-01-01\n",
     ]);
-    let action = pick(&["skip\"", "allow\"", "require\"", "require\"\ncodes = 2", "recovery-only\"", "deny\""]);
+    let action = pick(&[
+        "skip\"",
+        "allow\"",
+        "require\"",
+        "require\"\ncodes = 2",
+        "recovery-only\"",
+        "deny\"",
+        "enroll\"",
+        "enroll\"\ngrace_logins = 1000",
+        "require\"\nenroll_by = 2099-01-01\nremember = \"8h\"",
+        "enroll\"\nenroll_by = 2020-01-01",
+    ]);
     format!("[[rule]]\n{user}{service}{from}{time}action = \"{action}\n")
 }
 
@@ -126,17 +137,30 @@ fn explain_and_a_real_login_agree() {
             assert_eq!(sandbox.qrtotp(&["unlock", "alice"]).code, 0);
         }
         let rules: String = (0..1 + random::<1>()[0] % 5).map(|_| any_rule()).collect();
+        let services = pick(&["[\"sshd\"]", "[\"probe\"]"]);
         // In lock mode the number of questions does not depend on what was wrong before.
-        sandbox.policy(&format!("[limits]\nmode = \"lock\"\nattempts = 100\n[flood]\nper_minute = 0\n{rules}"));
-        let asked = ["policy", "explain", "alice", "--service", "probe", "--from", "192.0.2.7", "--json"];
+        sandbox.policy(&format!(
+            "[limits]\nmode = \"lock\"\nattempts = 100\n[flood]\nper_minute = 0\n[enroll]\nservices = {services}\n{rules}"
+        ));
+        // Who is enrolled, and who is not.
+        let user = pick(&["alice", "bob"]);
+        let asked = ["policy", "explain", user, "--service", "probe", "--from", "192.0.2.7", "--json"];
         let explained = sandbox.qrtotp(&asked).json();
         let (prompts, success) = match explained["login"].as_str().unwrap() {
             "no code" => (0, true),
+            // A ticket is asked for where one is taken, and Enter goes on without.
+            "grace" if explained["action"] == "enroll" && services.contains("probe") => (1, true),
+            "grace" => (0, true),
             "two codes" => (2, false),
-            "code" | "recovery code" | "locked out" => (1, false),
+            "code" | "recovery code" | "enroll" => (1, false),
+            // Whoever has no device is asked a second time too, by a rule that wants two codes.
+            "locked out" if explained["two_codes"] == true && explained["action"] != "deny" => (2, false),
+            "locked out" => (1, false),
             other => panic!("{other}"),
         };
-        let report = at(&sandbox, "probe", &["000000", "000000"][..prompts]);
+        let answers = if success { ["", ""] } else { ["000000", "000000"] };
+        let script = Script::login(user).at("probe").from("192.0.2.7").answering(answers[..prompts].iter().copied());
+        let report = sandbox.run(script);
         let seen = (report.last().prompts().len(), report.code() == code::SUCCESS);
         assert_eq!(seen, (prompts, success), "round {round}: {explained}\n{}", fs::read_to_string(POLICY).unwrap());
         assert_eq!(sandbox.logins().pop().unwrap()["rule"], explained["rule"], "round {round}");

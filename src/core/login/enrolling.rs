@@ -99,10 +99,11 @@ impl Login<'_> {
     }
 
     /// Whether a factor that came before is known of: a key or a password that sshd tells of, or a password that an
-    /// earlier module asked for. That it was right is for the stack to see to.
+    /// earlier module asked for. That it was right is for the stack to see to. Where su asks its caller for a code, the
+    /// password before it was another one's.
     fn has_first_factor(&self) -> bool {
         let told = self.request.auth_info.as_ref().is_some_and(|info| !info.is_empty());
-        told || self.request.password.is_some()
+        (told || self.request.password.is_some()) && !self.asks_invoker()
     }
 
     /// What is left of the time that the rule gives.

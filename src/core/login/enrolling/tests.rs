@@ -1,6 +1,6 @@
 use crate::budget::State;
 use crate::enroll::blank;
-use crate::events::{Kind, Outcome};
+use crate::events::{Kind, Outcome, Printable};
 use crate::login::Request;
 use crate::otp::{Shape, TicketCode};
 use crate::ports::{Answer, Random};
@@ -244,7 +244,7 @@ fn recovery_codes_are_shown_only_where_pictures_are() {
     assert_eq!(meet(&home, &request, &[&home.code()]).cause, Code);
     home.wait(30);
     let mut request = home.request("alice");
-    request.scene.service = crate::events::Printable::new(b"sudo");
+    request.scene.service = Printable::new(b"sudo");
     assert_eq!(meet(&home, &request, &[&home.code()]).cause, Code);
     home.wait(30);
     let person = Person { answers: [says(home.code())].into(), sees_nothing: true, ..Person::default() };
@@ -429,6 +429,17 @@ fn the_first_factor_enrolls_where_the_policy_says_so_and_one_is_known_of() {
     assert_eq!(meet(&home, &request, &["$key", "$hang-up"]).cause, Enrolled);
     let request = Request { password: Some(Answer::new(b"hunter2".to_vec())), ..home.request("alice") };
     assert_eq!(meet(&home, &request, &["000000"]).cause, Wrong, "who is enrolled is asked for a code");
+}
+
+#[test]
+fn the_password_of_another_is_no_first_factor() {
+    let policy = format!("[identity]\nsu = \"invoker\"\n{FIRST_FACTOR}");
+    let home = Home::with_policy(&policy);
+    let mut request =
+        Request { password: Some(Answer::new(b"alice's".to_vec())), rhost: None, ..home.request("alice") };
+    request.scene.service = Printable::new(b"su");
+    request.scene.real_uid = BOB.0;
+    assert_eq!(meet(&home, &request, &["000000"]).cause, NotEnrolled);
 }
 
 #[test]
