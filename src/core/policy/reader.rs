@@ -1,6 +1,5 @@
 //! Text -> values, checked against the one definition of keys. Every mistake is found, each with its place.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
@@ -46,7 +45,9 @@ impl Notes<'_> {
     /// Notes a mistake.
     pub fn note(&mut self, span: Range<usize>, what: String) {
         let (line, column) = place(self.text, span.start);
-        self.mistakes.push(Mistake { line, column, what });
+        // In its place at once: sorting would be 5 KB of the module.
+        let at = self.mistakes.partition_point(|other| (other.line, other.column) <= (line, column));
+        self.mistakes.insert(at, Mistake { line, column, what });
     }
 
     /// The line of a byte.
@@ -55,11 +56,9 @@ impl Notes<'_> {
     }
 }
 
-type Map = BTreeMap<(&'static str, &'static str), Value>;
-
 /// Every key with its value, the file's or the default; and the rules, in their order.
 pub struct Values {
-    keys: Map,
+    given: Vec<(&'static Key, Value)>,
     /// `[[rule]]`.
     pub rules: Vec<Rule>,
 }
@@ -71,10 +70,7 @@ impl Values {
     /// Every mistake in it.
     pub fn read(text: &str) -> Result<Self, Vec<Mistake>> {
         let mut notes = Notes { text, mistakes: Vec::new() };
-        let mut values = Self {
-            keys: ALL.iter().map(|key| ((key.section, key.name), key.default.value())).collect(),
-            rules: Vec::new(),
-        };
+        let mut values = Self { given: Vec::new(), rules: Vec::new() };
         if text.starts_with('\u{feff}') {
             notes.note(0..0, "the file begins with a byte order mark; save it without".to_owned());
         }
@@ -82,37 +78,42 @@ impl Values {
             Ok(document) => values.sections(document.get_ref(), &mut notes),
             Err(error) => notes.note(error.span().unwrap_or(0..0), error.message().to_owned()),
         }
-        notes.mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
         if notes.mistakes.is_empty() { Ok(values) } else { Err(notes.mistakes) }
     }
 
     /// The text of a key that takes text.
     pub fn text(&self, key: &Key) -> String {
-        match self.keys.get(&(key.section, key.name)) {
-            Some(Value::Text(text)) => text.clone(),
+        match self.value(key) {
+            Value::Text(text) => text,
             _ => String::new(),
         }
     }
 
     /// The number of a key that takes a number, which its range keeps small.
     pub fn number(&self, key: &Key) -> u32 {
-        match self.keys.get(&(key.section, key.name)) {
-            Some(Value::Number(number)) => u32::try_from(*number).unwrap_or(0),
+        match self.value(key) {
+            Value::Number(number) => u32::try_from(number).unwrap_or(0),
             _ => 0,
         }
     }
 
     /// The switch of a key that takes one.
     pub fn switch(&self, key: &Key) -> bool {
-        self.keys.get(&(key.section, key.name)) == Some(&Value::Switch(true))
+        self.value(key) == Value::Switch(true)
     }
 
     /// The items of a key that takes a list.
     pub fn list(&self, key: &Key) -> Vec<String> {
-        match self.keys.get(&(key.section, key.name)) {
-            Some(Value::List(items)) => items.clone(),
+        match self.value(key) {
+            Value::List(items) => items,
             _ => Vec::new(),
         }
+    }
+
+    #[inline(never)]
+    fn value(&self, key: &Key) -> Value {
+        let given = self.given.iter().find(|(given, _)| (given.section, given.name) == (key.section, key.name));
+        given.map_or_else(|| key.default.value(), |(_, value)| value.clone())
     }
 
     fn sections(&mut self, document: &DeTable<'_>, notes: &mut Notes<'_>) {
@@ -151,9 +152,7 @@ impl Values {
             let of_section = || ALL.iter().filter(|key| key.section == section);
             match of_section().find(|key| key.name == name.get_ref().as_ref()) {
                 Some(key) => match check(key, value) {
-                    Ok(value) => {
-                        self.keys.insert((key.section, key.name), value);
-                    }
+                    Ok(value) => self.given.push((key, value)),
                     Err(what) => notes.note(value.span(), format!("{section}.{} {what}", key.name)),
                 },
                 None => {
