@@ -290,11 +290,18 @@ impl<'a> Keys<'a, '_, '_> {
 
     fn value<T>(&mut self, name: &str, wanted: &str, parse: impl Fn(&DeValue<'_>) -> Option<T>) -> Option<T> {
         let value = self.get(name)?;
-        let (span, parsed) = (value.span(), parse(value.get_ref()));
+        let parsed = parse(value.get_ref());
         if parsed.is_none() {
-            self.notes.note(span, format!("{name} must be {wanted}"));
+            self.must(value, name, "be", wanted);
         }
         parsed
+    }
+
+    /// One function for every type that is read: a copy for each would be 3 KB of the module.
+    #[cold]
+    #[inline(never)]
+    fn must(&mut self, value: &Spanned<DeValue<'_>>, name: &str, verb: &str, wanted: &str) {
+        self.notes.note(value.span(), format!("{name} must {verb} {wanted}"));
     }
 
     fn one<T>(&mut self, name: &str, wanted: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
@@ -309,13 +316,11 @@ impl<'a> Keys<'a, '_, '_> {
             DeValue::Array(items) => items.iter().as_slice(),
             _ => single,
         };
-        let read = |item: &Spanned<DeValue<'_>>| item.get_ref().as_str().and_then(&parse).ok_or(item.span());
-        let results: Vec<_> = items.iter().map(read).collect();
         let mut list = Vec::new();
-        for result in results {
-            match result {
-                Ok(item) => list.push(item),
-                Err(span) => self.notes.note(span, format!("{name} must hold {wanted}")),
+        for item in items {
+            match item.get_ref().as_str().and_then(&parse) {
+                Some(item) => list.push(item),
+                None => self.must(item, name, "hold", wanted),
             }
         }
         Some(list)
