@@ -172,9 +172,7 @@ impl Wizard<'_> {
     fn page(&self, draft: &Draft, look: Look) -> Zeroizing<String> {
         let (issuer, account) = self.names();
         let mut page = Zeroizing::new(String::with_capacity(16 * 1024));
-        let issued =
-            if issuer.as_str() == self.host { String::new() } else { format!(", for codes of {}", issuer.as_str()) };
-        let title = format!("Enrolling {} on {}{issued}", self.user, self.host);
+        let title = format!("Enrolling {} on {}, issuer {}", self.user, self.host, issuer.as_str());
         page.push('\n');
         page.extend(title.chars().take(ROOM.columns));
         page.push('\n');
