@@ -62,6 +62,7 @@ pam_folder() {
 }
 
 tmpfiles=/usr/lib/tmpfiles.d/qrtotp.conf
+manual=/usr/share/man/man7/qrtotp.7
 examples=/usr/share/doc/qrtotp/examples
 config=/etc/qrtotp/config.toml
 
@@ -115,12 +116,13 @@ install_all() {
     put 644 "$module" "$security/pam_qrtotp.so"
     put 755 "$command" /usr/sbin/qrtotp
     put 644 "$source/packaging/tmpfiles.d/qrtotp.conf" $tmpfiles
+    put 644 "$source/packaging/man/qrtotp.7" $manual
     for example in "$source"/pam.d-examples/*; do
         put 644 "$example" "$examples/${example##*/}"
     done
     # New files get the label of their folder's rule where SELinux is at work.
     if [ -z "$destdir" ] && command -v restorecon > /dev/null; then
-        restorecon "$security/pam_qrtotp.so" /usr/sbin/qrtotp $tmpfiles || true
+        restorecon "$security/pam_qrtotp.so" /usr/sbin/qrtotp $tmpfiles $manual || true
     fi
     install_config
     if [ -n "$destdir" ]; then
@@ -131,6 +133,7 @@ install_all() {
 
 Nothing asks for a code yet. To switch it on:
   1. Enroll yourself first:       qrtotp enroll YOU
+     (how to roll it out for many: man 7 qrtotp)
   2. Open a root shell and keep it open until a fresh login has worked.
   3. Read an example, copy it:    $examples/
      for sshd, say:               cp $examples/sshd-key-and-code /etc/pam.d/sshd
@@ -166,6 +169,7 @@ Take these lines out (or put # before them), then try again."
     done
     take /usr/sbin/qrtotp
     take $tmpfiles
+    take $manual
     for example in "$destdir$examples"/*; do
         take "${example#"$destdir"}"
     done

@@ -1,14 +1,16 @@
-//! The README, run: what it tells people to type, put, and expect.
+//! The README and the manual page, run: what they tell people to type, put, and expect.
 
 use std::fs;
 
 use qrtotp_core::policy::keys::{ALL, Default};
+use qrtotp_core::policy::rules::{Action, KEYS};
 use qrtotp_tests::product::{POLICY, Parameters, STATE, example};
 use qrtotp_tests::sandbox::Sandbox;
 use qrtotp_tests::script::code;
 use qrtotp_tests::ssh::config_of;
 
 const README: &str = include_str!("../README.md");
+const MANUAL: &str = include_str!("../packaging/man/qrtotp.7");
 
 /// The fenced blocks of a language.
 fn blocks(language: &str) -> Vec<&'static str> {
@@ -16,11 +18,27 @@ fn blocks(language: &str) -> Vec<&'static str> {
     README.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
-/// Every `qrtotp ...` that stands in backquotes or in a block of its own, without remarks; `...` takes the place of an argument.
-fn commands() -> Vec<String> {
-    let inline = README.split('`').filter(|piece| piece.starts_with("qrtotp ") && !piece.contains('\n'));
-    let lines = README.lines().filter(|line| line.starts_with("qrtotp "));
-    inline.chain(lines).map(|text| text.split(" #").next().unwrap().trim().to_owned()).collect()
+/// The manual page below its head, without what roff makes of letters.
+fn manual() -> String {
+    let (_, text) = MANUAL.split_once(".SH DESCRIPTION\n").unwrap();
+    let plain = [("\\-", "-"), ("\\(aq", "'"), ("\\(dq", "\"")].into_iter();
+    plain.fold(text.to_owned(), |text, (roff, plain)| text.replace(roff, plain))
+}
+
+/// The policies that the manual page shows: examples with a section or a rule.
+fn policies_of_manual() -> Vec<String> {
+    let text = manual();
+    let examples = text.split(".EX\n").skip(1).map(|rest| rest.split(".EE").next().unwrap().to_owned());
+    examples.filter(|example| example.starts_with('[')).collect()
+}
+
+/// Every `qrtotp ...` that stands in backquotes or on a line of its own, without remarks and without where its output goes.
+fn commands(text: &str) -> Vec<String> {
+    let inline = text.split('`').filter(|piece| piece.starts_with("qrtotp ") && !piece.contains('\n'));
+    let lines = text.lines().map(|line| line.strip_prefix(".B ").unwrap_or(line));
+    let lines = lines.filter(|line| line.starts_with("qrtotp "));
+    let end = |text: &str| text.split(" #").next().unwrap().split(" > ").next().unwrap().trim().to_owned();
+    inline.chain(lines).map(end).collect()
 }
 
 /// Words as a shell would part them, as far as the README goes: quotes hold blanks together.
@@ -37,36 +55,73 @@ fn words(command: &str) -> Vec<String> {
     words.into_iter().filter(|word| !word.is_empty()).skip(1).collect()
 }
 
+/// Runs a command as somebody would who has read so far: alice is enrolled, and what is named is there.
+fn try_out(command: &str) {
+    let sandbox = Sandbox::new();
+    let alice = sandbox.enroll("alice");
+    let mut words = words(command);
+    if words.first().is_some_and(|word| word == "enroll")
+        && !words.iter().any(|word| word == "--unverified" || word == "--replace")
+    {
+        // Asked for on a terminal; here only that it goes on as far as the question.
+        words
+            .extend(["--label".to_owned(), "another".to_owned()].into_iter().filter(|_| !command.contains("--label")));
+        let ran = sandbox.qrtotp(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(ran.code == 1 && ran.stderr.contains("no code was given"), "{command}: {ran:?}");
+        return;
+    }
+    if command.contains("--replace") {
+        words.push("--unverified".to_owned());
+    }
+    if command.contains("alice --unverified") {
+        words.extend(["--label".to_owned(), "script".to_owned()]);
+    }
+    if command.contains("remove alice phone") {
+        sandbox.enroll_device("alice", "tablet", Parameters::default());
+    }
+    if command.starts_with("qrtotp ticket revoke") {
+        sandbox.ticket("alice", &[]);
+    }
+    if let Some(list) = words.iter_mut().find(|word| *word == "people.csv") {
+        *list = format!("/tmp/{list}");
+        fs::write(&*list, "alice,tablet\nbob\n").unwrap();
+    }
+    let ran = sandbox.qrtotp_told(&alice.phone.code(), &words.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(ran.code, 0, "{command}: {ran:?}");
+}
+
 #[test]
 fn every_command_does_what_it_says() {
-    let commands = commands();
-    assert!(commands.len() > 20, "{commands:?}");
-    for command in commands {
-        let sandbox = Sandbox::new();
-        let alice = sandbox.enroll("alice");
-        let mut words = words(&command);
-        if words.first().is_some_and(|word| word == "enroll")
-            && !words.iter().any(|word| word == "--unverified" || word == "--replace")
-        {
-            // Asked for on a terminal; here only that it goes on as far as the question.
-            words.extend(
-                ["--label".to_owned(), "another".to_owned()].into_iter().filter(|_| !command.contains("--label")),
-            );
-            let ran = sandbox.qrtotp(&words.iter().map(String::as_str).collect::<Vec<_>>());
-            assert!(ran.code == 1 && ran.stderr.contains("no code was given"), "{command}: {ran:?}");
-            continue;
-        }
-        if command.contains("--replace") {
-            words.push("--unverified".to_owned());
-        }
-        if command.contains("alice --unverified") {
-            words.extend(["--label".to_owned(), "script".to_owned()]);
-        }
-        if command.contains("remove alice phone") {
-            sandbox.enroll_device("alice", "tablet", Parameters::default());
-        }
-        let ran = sandbox.qrtotp_told(&alice.phone.code(), &words.iter().map(String::as_str).collect::<Vec<_>>());
-        assert_eq!(ran.code, 0, "{command}: {ran:?}");
+    let commands = commands(README);
+    assert!(commands.len() > 40, "{commands:?}");
+    commands.iter().for_each(|command| try_out(command));
+}
+
+#[test]
+fn every_command_of_the_manual_page_does_what_it_says() {
+    let commands = commands(&manual());
+    assert!(commands.len() > 10, "{commands:?}");
+    commands.iter().for_each(|command| try_out(command));
+}
+
+/// Checks a policy as if its days were still to come; gives what the command says.
+fn check(sandbox: &Sandbox, policy: &str) -> String {
+    sandbox.policy(&policy.replace("= 2027-", "= 2097-"));
+    let checked = sandbox.qrtotp(&["policy", "check"]);
+    assert_eq!(checked.code, 0, "{checked:?}\n{}", fs::read_to_string(POLICY).unwrap());
+    checked.stdout
+}
+
+#[test]
+fn the_manual_page_is_of_this_version_and_its_policies_can_be_used() {
+    assert!(MANUAL.contains(concat!("\"qrtotp ", env!("CARGO_PKG_VERSION"), "\"")));
+    let sandbox = Sandbox::new();
+    let policies = policies_of_manual();
+    assert_eq!(policies.len(), 4, "{policies:?}");
+    for policy in policies {
+        let said = check(&sandbox, &policy);
+        // The page says itself that the command warns of it.
+        assert_eq!(said.contains("warning"), policy.contains("first-factor"), "{said}\n{policy}");
     }
 }
 
@@ -74,17 +129,14 @@ fn every_command_does_what_it_says() {
 fn the_policy_it_shows_can_be_used_and_its_table_names_every_section_with_its_defaults() {
     let sandbox = Sandbox::new();
     for block in blocks("toml") {
-        sandbox.policy(block);
-        let checked = sandbox.qrtotp(&["policy", "check"]);
-        assert!(
-            checked.code == 0 && !checked.stdout.contains("warning"),
-            "{checked:?}\n{}",
-            fs::read_to_string(POLICY).unwrap()
-        );
+        let said = check(&sandbox, block);
+        assert!(!said.contains("warning"), "{said}\n{block}");
     }
     for key in ALL {
-        let row =
-            README.lines().find(|line| line.starts_with(&format!("| `[{}]", key.section)) && line.contains(key.name));
+        let names = [format!("] {}`", key.name), format!("`{}`", key.name)];
+        let row = README.lines().find(|line| {
+            line.starts_with(&format!("| `[{}]", key.section)) && names.iter().any(|name| line.contains(name))
+        });
         let row = row.unwrap_or_else(|| panic!("no row names [{}] {}", key.section, key.name));
         let default = match key.default {
             Default::Text("") => "the host's name".to_owned(),
@@ -95,6 +147,17 @@ fn the_policy_it_shows_can_be_used_and_its_table_names_every_section_with_its_de
         };
         let elsewhere = ["second", "attempts", "seconds"].contains(&key.name);
         assert!(elsewhere || row.contains(&default), "{}: {default} is not in {row}", key.name);
+    }
+}
+
+#[test]
+fn every_key_and_action_of_a_rule_is_named() {
+    let chapter = README.split("## Who, where, when").nth(1).unwrap().split("\n## ").next().unwrap();
+    for key in KEYS {
+        assert!(chapter.contains(&format!("`{}`", key.name)), "no word about {}", key.name);
+    }
+    for action in Action::ALL {
+        assert!(chapter.contains(&format!("\n| `{}` |", action.word())), "no row for {}", action.word());
     }
 }
 
