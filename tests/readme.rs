@@ -64,8 +64,7 @@ fn try_out(command: &str) {
         && !words.iter().any(|word| word == "--unverified" || word == "--replace")
     {
         // Asked for on a terminal; here only that it goes on as far as the question.
-        words
-            .extend(["--label".to_owned(), "another".to_owned()].into_iter().filter(|_| !command.contains("--label")));
+        words.extend(["--label".to_owned(), "another".to_owned()].into_iter().filter(|_| !command.contains("--label")));
         let ran = sandbox.qrtotp(&words.iter().map(String::as_str).collect::<Vec<_>>());
         assert!(ran.code == 1 && ran.stderr.contains("no code was given"), "{command}: {ran:?}");
         return;
@@ -82,9 +81,11 @@ fn try_out(command: &str) {
     if command.starts_with("qrtotp ticket revoke") {
         sandbox.ticket("alice", &[]);
     }
-    if let Some(list) = words.iter_mut().find(|word| *word == "people.csv") {
-        *list = format!("/tmp/{list}");
-        fs::write(&*list, "alice,tablet\nbob\n").unwrap();
+    for (name, text) in [("people.csv", "alice,tablet\nbob\n"), ("next.toml", "[[rule]]\naction = \"require\"\n")] {
+        if let Some(word) = words.iter_mut().find(|word| *word == name) {
+            *word = format!("/tmp/{name}");
+            fs::write(&*word, text).unwrap();
+        }
     }
     let ran = sandbox.qrtotp_told(&alice.phone.code(), &words.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(ran.code, 0, "{command}: {ran:?}");
