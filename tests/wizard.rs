@@ -230,6 +230,22 @@ fn the_first_factor_enrolls_by_key_and_by_password_and_a_wrong_password_does_not
     assert!(terminal.end().1.contains("uid=2002(bob)"));
 }
 
+#[test]
+fn where_the_stack_goes_on_after_a_wrong_password_it_enrolls_nobody() {
+    let sandbox = Sandbox::new();
+    sandbox.policy(&format!("[enroll]\nservices = [\"lax\"]\nfirst_login = \"first-factor\"\n{ENROLL}"));
+    let stack = "auth required pam_unix.so\nauth required pam_qrtotp.so\n";
+    sandbox.service("lax", &format!("{stack}account required pam_permit.so\n"));
+    let login = |password: &str, answer: &str| {
+        let report = sandbox.run(Script::login("alice").at("lax").answering([password, answer]));
+        (report.code(), report.last().prompts().last().unwrap().contains("Enrolling alice"))
+    };
+    assert_eq!(login("guess", "000000"), (code::AUTH_ERR, false));
+    assert_eq!(sandbox.last_reason(), "not_enrolled");
+    assert_eq!(login(PASSWORD, "q"), (code::AUTH_ERR, true));
+    assert_eq!(sandbox.last_reason(), "given_up");
+}
+
 /// The answers of alice, who types her ticket; the pages are read by nobody.
 fn with(ticket: &str, answers: &[&str]) -> Script {
     let all: Vec<&str> = [ticket].into_iter().chain(answers.iter().copied()).collect();
@@ -431,7 +447,7 @@ fn without_an_enrollment_people_get_in_as_often_as_the_rule_says_and_are_told() 
     let sandbox = Sandbox::new();
     sandbox.policy(&format!("{ENROLL}grace_logins = 2\nenroll_by = 2099-01-31\n"));
     let _sshd = Sshd::of_example(&sandbox, "sshd-key-and-code", "");
-    for left in ["1 more time", "This was the last login without one"] {
+    for left in ["without one 1 more time, until 2099-0", "This was the last login without one."] {
         let client = Client::new(&sandbox, "alice").with_key().option("RequestTTY=force");
         let mut terminal = Terminal::start(&mut client.command(""));
         terminal.wait_for("Enrollment ticket (Enter: later): ");

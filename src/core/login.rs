@@ -50,6 +50,8 @@ pub struct Request {
     pub rhost: Option<Vec<u8>>,
     /// The password that an earlier module of the stack asked for (PAM_AUTHTOK).
     pub password: Option<Answer>,
+    /// Whether pam_unix, asked earlier in the stack, says that the password was wrong.
+    pub password_failed: bool,
     /// PAM_SILENT: say nothing beyond the prompts.
     pub silent: bool,
     /// The name of this host.
@@ -267,11 +269,15 @@ impl<'a> Login<'a> {
             && here.is_some_and(|(place, now)| remember::holds(&self.policy.runtime_dir, &place, version, &now, span))
     }
 
-    /// Remembers that a code was given here, where a rule says so.
+    /// Remembers that a code was given here, where a rule says so. Credentials that changed since would never match.
     fn remember(&self) {
         let Some((span, account)) = self.decision.remember.zip(self.account.as_ref()) else { return };
         let Some((version, now)) = self.judged_by.zip(self.world.clock.now()) else { return };
         let Some(place) = self.place(account) else { return };
+        let is_current = Vault::open(&self.policy.state_dir).and_then(|vault| vault.is_current(account.uid, version));
+        if is_current != Ok(true) {
+            return;
+        }
         if let Err(trouble) = remember::store(&self.policy.runtime_dir, &place, version, &now, span) {
             self.world.events.debug(&format!("not remembered: {trouble}"));
         }

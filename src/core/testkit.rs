@@ -361,6 +361,7 @@ impl<'a> Home<'a> {
             user: user.as_bytes().to_vec(),
             rhost: Some(rhost),
             password: None,
+            password_failed: false,
             silent: false,
             host: "h1".to_owned(),
             session: || Some(SESSION),

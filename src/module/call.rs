@@ -34,6 +34,7 @@ pub fn authenticate(handle: &Handle<'_>, flags: Flags, words: &[Vec<u8>]) -> Cau
         user,
         rhost: handle.text(Item::RemoteHost),
         password: handle.password(),
+        password_failed: handle.unix_answer().is_some_and(|answer| answer != 0),
         silent: flags.silent(),
         host: host_name(),
         session,

@@ -19,6 +19,7 @@ pub fn run(desk: &Desk, user: &str) -> Result<(), Ending> {
         user: user.as_bytes().to_vec(),
         rhost: None,
         password: None,
+        password_failed: false,
         silent: true,
         host: qrtotp_system::host_name(),
         session: || None,

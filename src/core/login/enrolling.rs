@@ -12,6 +12,7 @@ use crate::otp::recovery::Selector;
 use crate::otp::{Shape, TicketCode, typed};
 use crate::policy::{Action, FirstLogin, Grace};
 use crate::ports::{Conversation, Prompt};
+use crate::remember;
 use crate::subject;
 use crate::vault::{Ticket, Tickets, Vault};
 use crate::verdict::{Cause, PamAnswer};
@@ -99,11 +100,12 @@ impl Login<'_> {
     }
 
     /// Whether a factor that came before is known of: a key or a password that sshd tells of, or a password that an
-    /// earlier module asked for. That it was right is for the stack to see to. Where su asks its caller for a code, the
-    /// password before it was another one's.
+    /// earlier module asked for. That it was right is for the stack to see to; where pam_unix says that it was not, the stack
+    /// went on all the same, and nobody enrolls by it. Where su asks its caller for a code, the password before it was
+    /// another one's.
     fn has_first_factor(&self) -> bool {
         let told = self.request.auth_info.as_ref().is_some_and(|info| !info.is_empty());
-        (told || self.request.password.is_some()) && !self.asks_invoker()
+        (told || self.request.password.is_some()) && !self.request.password_failed && !self.asks_invoker()
     }
 
     /// What is left of the time that the rule gives.
@@ -135,23 +137,21 @@ impl Login<'_> {
         Ok(Some(Cause::Grace))
     }
 
-    /// `You have no one-time code yet. Without one you get in 3 more times, until 2027-01-31 (37 days).`
+    /// `You have no one-time code yet. You get in without one 3 more times, until 2027-01-31 23:00 UTC (37 days left).`
     fn notice(&self, grace: &GraceLeft) -> String {
-        let times = grace.logins.map(|logins| match logins {
-            0 => "This was the last login without one".to_owned(),
-            1 => "Without one you get in 1 more time".to_owned(),
-            logins => format!("Without one you get in {logins} more times"),
-        });
         let now = self.world.clock.now().map(|now| now.wall).unwrap_or_default();
         let until = grace.until.map(|until| {
-            let left = in_words(until.0.saturating_sub(now.0));
-            format!("until {} ({left} left)", until.to_string().get(..16).unwrap_or_default().replace('T', " "))
+            let (left, time) = (in_words(until.0.saturating_sub(now.0)), until.to_string().replace('T', " "));
+            format!(" until {} UTC ({left} left)", time.get(..16).unwrap_or_default())
         });
-        let rest = match (times, until) {
-            (Some(times), Some(until)) => format!("{times}, {until}"),
-            (Some(times), None) => times,
-            (None, Some(until)) => format!("Without one you get in {until}"),
-            (None, None) => String::new(),
+        let rest = match (grace.logins, until) {
+            (Some(0), _) => "This was the last login without one".to_owned(),
+            (None, until) => format!("You get in without one{}", until.unwrap_or_default()),
+            (Some(logins), until) => {
+                let times = if logins == 1 { "time" } else { "times" };
+                let until = until.map_or_else(String::new, |until| format!(",{until}"));
+                format!("You get in without one {logins} more {times}{until}")
+            }
         };
         format!("You have no one-time code yet. {rest}.")
     }
@@ -269,6 +269,7 @@ impl Login<'_> {
             }
             stopped_cause(stopped)
         })?;
+        self.started = self.world.clock.ticks();
         self.check_policy()?;
         let now = self.world.clock.now().ok_or(Cause::Kernel)?;
         let vault = Vault::open(&self.policy.state_dir).map_err(|trouble| self.broken(&trouble))?;
@@ -314,15 +315,23 @@ impl Login<'_> {
             Permit::Ticket(tickets, ticket) => tickets.remove(ticket.id),
             Permit::FirstFactor => Ok(()),
         };
-        if let Err(trouble) = tidied.and_then(|()| vault.forget_grace(account.uid)) {
+        let tidied = tidied.and_then(|()| vault.forget_grace(account.uid)).and_then(|()| self.forget_places(account));
+        if let Err(trouble) = tidied {
             self.world.events.debug(&format!("left over: {trouble}"));
         }
+    }
+
+    /// What is remembered holds for the credentials as they were.
+    fn forget_places(&self, account: &Account) -> Result<(), Trouble> {
+        remember::forget(&self.policy.runtime_dir, Some(account.uid)).map(drop)
     }
 
     /// Recovery codes for somebody who has none: they count once one was typed back. Whatever comes of it, he has logged in,
     /// unless he was revoked meanwhile.
     pub(super) fn hand_over(&mut self, talk: &mut dyn Conversation) -> Result<(), Cause> {
-        match self.hand_over_set(talk) {
+        let done = self.hand_over_set(talk);
+        self.started = self.world.clock.ticks();
+        match done {
             Ok(true) => self.record(Kind::RecoverySet, "handed_over", None),
             Ok(false) => {}
             Err(reason) => {
@@ -340,7 +349,8 @@ impl Login<'_> {
             return Ok(false);
         }
         let vault = Vault::open(&self.policy.state_dir)?;
-        enroll::store_recovery(&vault, account, enrollment, set.kept).map(|()| true)
+        enroll::store_recovery(&vault, account, enrollment, set.kept)?;
+        Ok(self.forget_places(account).map(|()| true)?)
     }
 
     fn spent_recovery(&self, account: &Account) -> Result<Vec<Selector>, NotStored> {

@@ -307,7 +307,7 @@ pub fn default_file() -> String {
     let mut text = String::from(
         "# qrtotp: who needs a one-time code, and how codes are judged.\n\
          # Every key stands here with its default. A mistake in this file refuses logins that need a code, and the log\n\
-         # says where it is: check with `qrtotp status` after a change, before you log out.\n",
+         # says where it is: run `qrtotp policy check` after a change, before you log out.\n",
     );
     let mut section = "";
     for key in ALL {

@@ -11,7 +11,8 @@ const REMEMBERING: [&str; 5] = ["sudo", "sudo-i", "su", "su-l", "sshd"];
 
 /// Looks the policy over; `now` tells what has ended.
 pub fn warnings(policy: &Policy, now: WallTime) -> Vec<Mistake> {
-    let mut found: Vec<_> = first_factor(policy).map(|what| Mistake { line: 1, column: 1, what }).into_iter().collect();
+    let general = [first_factor(policy), silent_services(policy)];
+    let mut found: Vec<_> = general.into_iter().flatten().map(|what| Mistake { line: 1, column: 1, what }).collect();
     for (number, rule) in policy.rules.iter().enumerate() {
         let earlier = policy.rules.get(..number).unwrap_or_default();
         let reasons = [
@@ -80,7 +81,8 @@ fn grace_over(rule: &Rule, now: WallTime) -> Option<String> {
 
 fn grace_in_vain(rule: &Rule) -> Option<String> {
     let is_it = rule.grace.is_some() && rule.action != Action::Enroll;
-    is_it.then(|| "nobody can enroll at a login in the time that this rule gives; say action = \"enroll\"".to_owned())
+    let advice = if rule.with_password { "enroll people by hand" } else { "say action = \"enroll\"" };
+    is_it.then(|| format!("nobody can enroll at a login in the time that this rule gives; {advice}"))
 }
 
 fn enrolls_nobody(rule: &Rule, policy: &Policy) -> Option<String> {
@@ -105,6 +107,14 @@ fn remembers_nothing(rule: &Rule) -> Option<String> {
     let services = rule.services.as_ref()?;
     let is_in_vain = !services.iter().any(|service| REMEMBERING.contains(&service.as_str()));
     is_in_vain.then(|| "remember does nothing in these services: each login there is a new session".to_owned())
+}
+
+/// sudo asks modules to be silent, and a picture is no prompt.
+fn silent_services(policy: &Policy) -> Option<String> {
+    let silent = policy.enrolling.services.iter().find(|service| ["sudo", "sudo-i"].contains(&service.as_str()))?;
+    Some(format!(
+        "enroll.services names {silent}, which runs modules silently: it shows no picture, and takes no ticket"
+    ))
 }
 
 fn first_factor(policy: &Policy) -> Option<String> {

@@ -61,6 +61,17 @@ impl Handle<'_> {
         if code == codes::SUCCESS { Ok(()) } else { Err(NoConversation) }
     }
 
+    /// What pam_unix answered earlier in this stack, as it keeps it for its own pam_sm_setcred; `None` where it was not
+    /// asked. It always was an int under this name, in Linux-PAM and in its forks.
+    pub fn unix_answer(&self) -> Option<c_int> {
+        let mut data = null();
+        // SAFETY: the handle is live, the name is a C string, and `data` can be written to.
+        let code = unsafe { raw::pam_get_data(self.raw.as_ptr(), c"unix_setcred_return".as_ptr(), &mut data) };
+        let answer = data.cast::<c_int>();
+        // SAFETY: NULL, or the int that pam_unix allocated and frees when the handle ends.
+        (code == codes::SUCCESS).then(|| unsafe { answer.as_ref() }).flatten().copied()
+    }
+
     /// A variable of the PAM environment, which the host and its modules write and the person does not.
     pub fn variable(&self, name: &CStr) -> Option<Vec<u8>> {
         // SAFETY: the handle is live, `name` is a C string, and what comes back is NULL or a C string of libpam's that it
@@ -125,6 +136,11 @@ mod tests {
         assert_eq!(stage.handle().set_password(b"hunter2"), Err(NoConversation));
         assert_eq!(stage.handle().set_password(b"hun\0ter2"), Err(NoConversation));
         assert!(stage.handle().password().is_none());
+    }
+
+    #[test]
+    fn pam_unix_said_nothing_where_it_was_not_asked() {
+        assert_eq!(Stage::new().handle().unix_answer(), None);
     }
 
     #[test]

@@ -320,6 +320,23 @@ fn a_ticket_without_a_right_code_adds_nothing_and_giving_up_does_not_undo_the_lo
 }
 
 #[test]
+fn what_is_remembered_ends_with_the_credentials_that_it_was_remembered_by() {
+    let home = Home::with_policy("[[rule]]\naction = \"require\"\nremember = \"8h\"\n");
+    std::fs::create_dir(&home.policy.runtime_dir).unwrap();
+    std::fs::set_permissions(&home.policy.runtime_dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let request = || Request { auth_info: Some(b"publickey x".to_vec()), ..home.request("alice") };
+    let places = || crate::remember::all(&home.policy.runtime_dir, &home.fakes.now.get().unwrap()).unwrap().len();
+    let code = home.code();
+    assert_eq!((meet(&home, &request(), &[&code]).cause, places()), (Code, 1));
+    home.wait(30);
+    let (_, typed) = ticket(&home, "alice", ALICE, |_| {});
+    let other = Request { auth_info: Some(b"publickey y".to_vec()), ..home.request("alice") };
+    let code = home.code();
+    assert_eq!((meet(&home, &other, &[&typed, &code, "$key"]).cause, places()), (Code, 0));
+    assert_eq!(meet(&home, &request(), &["000000"]).cause, Wrong);
+}
+
+#[test]
 fn a_label_that_is_taken_gets_a_number_and_no_user_gets_more_devices_than_allowed() {
     let home = Home::with_policy("[enroll]\nmax_devices = 4\n");
     for labels in [&["new phone"][..], &["new phone", "new phone 2"]] {
@@ -429,6 +446,10 @@ fn the_first_factor_enrolls_where_the_policy_says_so_and_one_is_known_of() {
     assert_eq!(meet(&home, &request, &["$key", "$hang-up"]).cause, Enrolled);
     let request = Request { password: Some(Answer::new(b"hunter2".to_vec())), ..home.request("alice") };
     assert_eq!(meet(&home, &request, &["000000"]).cause, Wrong, "who is enrolled is asked for a code");
+    let home = Home::with_policy(FIRST_FACTOR);
+    let password = Some(Answer::new(b"guess".to_vec()));
+    let failed = Request { password, password_failed: true, ..home.request("bob") };
+    assert_eq!(meet(&home, &failed, &["000000"]).cause, NotEnrolled, "a stack that goes on after a wrong password");
 }
 
 #[test]
@@ -466,7 +487,7 @@ fn grace(options: &str, action: &str) -> Home<'static> {
 #[test]
 fn who_has_no_enrollment_gets_in_so_many_times_and_then_no_more() {
     let home = grace("grace_logins = 3", "require");
-    for left in ["2 more times", "1 more time.", "the last login without one"] {
+    for left in ["without one 2 more times.", "without one 1 more time.", "the last login without one."] {
         let seen = bob(&home, &[]);
         assert_eq!(seen.cause, Grace);
         assert!(seen.told[0].contains(left), "{:?}", seen.told);
@@ -487,7 +508,11 @@ fn who_has_no_enrollment_gets_in_until_the_day_and_not_where_the_day_is_not_know
     let home = grace("enroll_by = 2023-11-15\nzone = \"UTC\"", "require");
     let seen = bob(&home, &[]);
     assert_eq!(seen.cause, Grace);
-    assert!(seen.told[0].contains("until 2023-11-16 00:00 (25 hours left)"), "{:?}", seen.told);
+    assert!(
+        seen.told[0].contains("You get in without one until 2023-11-16 00:00 UTC (25 hours left)."),
+        "{:?}",
+        seen.told
+    );
     home.wait(26 * 3600);
     assert_eq!(bob(&home, &["000000"]).cause, NotEnrolled);
     let mut home = grace("", "require");
@@ -516,6 +541,43 @@ fn with_time_left_a_ticket_may_be_typed_and_enter_goes_on_without() {
     let home = grace("grace_logins = 1", "enroll");
     let person = Person { sees_nothing: true, ..Person::default() };
     assert_eq!(home.meet(&home.request("bob"), person).cause, Grace, "a host that cannot ask lets him in all the same");
+}
+
+#[test]
+fn a_login_that_another_one_overtook_has_no_grace_left() {
+    let home = grace("grace_logins = 1", "enroll");
+    let overtaken: Says<'_> = Box::new(|| {
+        home.vault().count_grace(BOB).unwrap();
+        Some(Vec::new())
+    });
+    let person = Person { answers: [overtaken].into(), ..Person::default() };
+    assert_eq!(home.meet(&home.request("bob"), person).cause, NotEnrolled);
+}
+
+#[test]
+fn a_revocation_while_a_page_is_on_the_screen_refuses_the_login() {
+    let revoke = |credentials: &mut Credentials| {
+        credentials.revoked = Some(Revocation { time: WallTime(0), reason: "lost".to_owned() });
+        credentials.devices.clear();
+    };
+    // While a device is added.
+    let home = Home::with_policy("");
+    let (_, typed) = ticket(&home, "alice", ALICE, |_| {});
+    let revoked: Says<'_> = Box::new(|| {
+        home.change(revoke);
+        Some(b"q".to_vec())
+    });
+    let person = Person { answers: [says(typed), says(home.code()), revoked].into(), ..Person::default() };
+    assert_eq!(home.meet(&home.request("alice"), person).cause, Revoked);
+    // While recovery codes are shown.
+    let home = Home::with_policy("");
+    home.change(|credentials| credentials.recovery.clear());
+    let revoked: Says<'_> = Box::new(|| {
+        home.change(revoke);
+        Some(b"q".to_vec())
+    });
+    let person = Person { answers: [says(home.code()), revoked].into(), ..Person::default() };
+    assert_eq!(home.meet(&home.request("alice"), person).cause, Revoked);
 }
 
 #[test]
