@@ -538,13 +538,10 @@ fn both(answer: &[u8]) -> Vec<(Typed, usize)> {
     recovery.into_iter().chain((6..=Code::MAX).filter_map(code)).collect()
 }
 
-/// Weighs the readings that these devices could have shown, and takes the first that is right, else the first.
+/// Weighs all readings, and takes the first that is right, else the first. How many there are only the answer decides.
 fn weigh(said: &Said, credentials: &Credentials, window: Window, now: Now) -> (Evidence, usize) {
     let Said::Proof(readings) = said else { return (Evidence::NoCode, 0) };
-    let has_digits = |digits: usize| credentials.enabled().any(|device| usize::from(device.shape.digits()) == digits);
-    let is_possible = |typed: &Typed| typed.digits().is_none_or(has_digits);
-    let possible: Vec<_> = readings.iter().filter(|(typed, _)| readings.len() == 1 || is_possible(typed)).collect();
-    let weighed = possible.iter().map(|(typed, before)| (Evidence::of(typed, credentials, window, now), *before));
+    let weighed = readings.iter().map(|(typed, before)| (Evidence::of(typed, credentials, window, now), *before));
     let weighed: Vec<_> = weighed.collect();
     let right = weighed.iter().find(|(evidence, _)| evidence.is_right());
     right.or(weighed.first()).copied().unwrap_or((Evidence::NoCode, 0))
