@@ -424,7 +424,7 @@ fn a_replaced_device_ends_with_its_time_and_where_the_clock_went_back() {
     let home = Home::with_policy("");
     rotate_with(&home, HOUR, TABLET_KEY);
     home.move_clock(-86_400);
-    assert_eq!(home.cause("alice", &home.code()), Wrong, "the clock stands before the day the new one was added");
+    assert_eq!(home.cause("alice", &home.code()), ClockBackwards, "the clock stands before the day the new one was added");
     let home = Home::with_policy("");
     rotate(&home, 0);
     assert!(credentials_of(&home, ALICE).unwrap().devices.iter().all(|device| device.id != PHONE), "at once");
