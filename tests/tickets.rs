@@ -450,8 +450,35 @@ fn an_enrollment_that_ends_takes_its_tickets_along() {
     let ended = sandbox.events().into_iter().filter(|event| event["event"] == "ticket_revoke");
     assert_eq!(ended.map(|event| event["reason"].clone()).collect::<Vec<_>>(), ["replaced", "left"]);
     ticket(&sandbox, "bob");
-    fails(&sandbox, &["revoke", "bob", "--reason", "left"], 3, &["not enrolled", "1 ticket"]);
-    assert!(states(&sandbox).is_empty());
+    let revoked = done(&sandbox, &["revoke", "bob", "--reason", "left", "--json"]).json();
+    assert_eq!((&revoked["tickets_ended"], states(&sandbox).len()), (&1.into(), 0));
+}
+
+#[test]
+fn who_has_no_enrollment_can_be_revoked_too_and_loses_his_grace() {
+    let sandbox = Sandbox::new();
+    sandbox.policy("[[rule]]\naction = \"require\"\ngrace_logins = 9\n");
+    assert_eq!(sandbox.answer("bob", ""), code::SUCCESS);
+    done(&sandbox, &["revoke", "bob", "--reason", "left"]);
+    assert_eq!(sandbox.answer("bob", "000000"), code::AUTH_ERR);
+    assert_eq!((sandbox.last_reason().as_str(), &sandbox.status("bob")["state"]), ("revoked", &"revoked".into()));
+    done(&sandbox, &["enroll", "bob", "--replace", "--unverified"]);
+    assert_eq!(sandbox.status("bob")["state"], "enrolled");
+}
+
+#[test]
+fn a_device_whose_replacement_is_removed_stays() {
+    let sandbox = Sandbox::new();
+    let alice = sandbox.enroll("alice");
+    sandbox.enroll_device("alice", "new", Parameters::default());
+    let (old, new) = (&alice.device.id, sandbox.status("alice")["devices"][1]["id"].as_str().unwrap().to_owned());
+    edit(&format!("{STATE}/2001/credentials.toml"), |text| {
+        let mark = format!("id = \"{old}\"\n");
+        text.replace(&mark, &format!("{mark}replaced_by = \"{new}\"\nreplaced_until = 1\nreplaced_step = 1\n"))
+    });
+    assert_eq!(sandbox.answer("alice", &alice.phone.code()), code::AUTH_ERR, "its time is over");
+    done(&sandbox, &["device", "remove", "alice", "new"]);
+    assert_eq!(sandbox.answer("alice", &alice.phone.code()), code::SUCCESS);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::files::Trouble;
 use crate::otp::otpauth::{self, Name};
 use crate::otp::recovery::{self, RecoveryCode, Selector};
 use crate::otp::{Algorithm, Code, SaltedHash, Secret, Shape, Typed, code};
-use crate::policy::Window;
+use crate::policy::{Policy, Window};
 use crate::ports::{NoRandom, Random};
 use crate::vault::{Credentials, Device, LockedRoom, MAX_DEVICES, Recovery, Replaced, Ticket, Tickets, Vault};
 use crate::words::{Account, AttemptId, DeviceId, EnrollmentId, Label, Now, Source, Step, Uid, UserName, WallTime};
@@ -316,23 +316,24 @@ pub fn store_device(
 pub enum Permit<'a> {
     /// A ticket, which is spent by it.
     Ticket(&'a Tickets, &'a Ticket),
-    /// The factor that came before: a first enrollment only.
-    FirstFactor,
+    /// The factor that came before: a first enrollment only, as long as this policy is the one.
+    FirstFactor(&'a Policy),
 }
 
 impl<'a> Permit<'a> {
     fn ticket(self) -> Option<&'a Ticket> {
         match self {
             Self::Ticket(_, ticket) => Some(ticket),
-            Self::FirstFactor => None,
+            Self::FirstFactor(_) => None,
         }
     }
 
     /// Looked at when everything stands ready, right before it counts.
-    fn check(self) -> Result<(), Trouble> {
+    fn check(self, now: WallTime) -> Result<(), Trouble> {
         match self {
-            Self::Ticket(tickets, ticket) => tickets.check_there(ticket.id),
-            Self::FirstFactor => Ok(()),
+            Self::Ticket(tickets, ticket) => tickets.check_good(ticket, now),
+            Self::FirstFactor(policy) if policy.is_current() => Ok(()),
+            Self::FirstFactor(policy) => Err(Trouble::new(&policy.state_dir, "the policy changed during the login")),
         }
     }
 }
@@ -372,7 +373,7 @@ pub fn store_at_login(
         (_, None) => return Err(NotStored::Taken),
         (Some(revoked), Some(ticket)) if revoked.time < ticket.made => {
             let (fresh, entry) = first_credentials(occasion, draft, confirmed, permit)?;
-            room.start_afresh_if(&fresh, &[entry], || permit.check())?;
+            room.start_afresh_if(&fresh, &[entry], || permit.check(occasion.now.wall))?;
             (fresh.enrollment, Stored::First)
         }
         (Some(_), Some(_)) => return Err(NotStored::NeedsReplace("the enrollment was revoked")),
@@ -393,9 +394,9 @@ fn store_first(
     let (credentials, entry) = first_credentials(occasion, draft, confirmed, permit)?;
     let staging = match permit {
         Permit::Ticket(tickets, ticket) => tickets.staging(ticket.id, attempt),
-        Permit::FirstFactor => vault.staging(occasion.account.uid, attempt),
+        Permit::FirstFactor(_) => vault.staging(occasion.account.uid, attempt),
     };
-    match vault.install_first(&staging, &credentials, &[entry], || permit.check())? {
+    match vault.install_first(&staging, &credentials, &[entry], || permit.check(occasion.now.wall))? {
         true => Ok((credentials.enrollment, Stored::First)),
         false => Err(NotStored::Taken),
     }
@@ -439,7 +440,7 @@ fn add_at_login(
     let claim = Act::Claim(Hit { device: draft.id, step: confirmed });
     journal.append(&note(occasion.now, occasion.source, claim, occasion.random)?)?;
     credentials.devices.push(Device { ticket: Some(ticket.id), ..draft.into_device(occasion.now) });
-    room.replace_credentials_if(&credentials, || permit.check())?;
+    room.replace_credentials_if(&credentials, || permit.check(occasion.now.wall))?;
     Ok((credentials.enrollment, stored))
 }
 
@@ -447,6 +448,9 @@ fn add_at_login(
 fn make_way(credentials: &mut Credentials, ticket: &Ticket, replaced: Replaced) -> Stored {
     let Some(replacement) = ticket.replaces else { return Stored::Added };
     let is_old = |device: &Device| device.id == replacement.device;
+    if !credentials.devices.iter().any(is_old) {
+        return Stored::Added;
+    }
     if credentials.devices.len() >= MAX_DEVICES || replacement.overlap == 0 {
         credentials.devices.retain(|device| !is_old(device));
     }

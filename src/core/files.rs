@@ -166,11 +166,11 @@ impl Folder {
     }
 
     /// Appends one byte to a file, which is made if it is not there, and makes it durable. Gives how many there are then,
-    /// the own one last: whoever counts at the same time gets another number.
+    /// the own one last: whoever does so at the same time gets another number.
     ///
     /// # Errors
     /// [`Trouble`] where the byte is not surely on disk.
-    pub fn count_up(&self, name: &str) -> Result<u64, Trouble> {
+    pub fn append_byte(&self, name: &str, byte: u8) -> Result<u64, Trouble> {
         let path = self.path.join(name);
         let fail = |errno| Trouble::os(&path, "append", errno);
         let flags = OFlags::WRONLY | OFlags::APPEND;
@@ -184,7 +184,7 @@ impl Folder {
         };
         let (fd, stat) = opened.ok_or_else(|| Trouble::new(&path, "vanished"))?;
         refuse_limited(&path, u64::try_from(stat.st_size).unwrap_or(0).saturating_add(1))?;
-        let written = rustix::io::retry_on_intr(|| rustix::io::write(&fd, b".")).map_err(fail)?;
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(&fd, &[byte])).map_err(fail)?;
         let end = fs::tell(&fd).map_err(fail)?;
         fs::fdatasync(&fd).map_err(fail)?;
         if written == 1 { Ok(end) } else { Err(fail(Errno::NOSPC)) }

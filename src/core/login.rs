@@ -22,11 +22,11 @@ use subtle::ConstantTimeEq;
 use crate::budget::{Entry, Failures, Hit, Ruling, State};
 use crate::events::{Event, Factor, Kind, Printable, Scene};
 use crate::evidence::Evidence;
-use crate::files::Trouble;
+use crate::files::{self, Trouble};
 use crate::flood;
 use crate::otp::recovery::RecoveryCode;
 use crate::otp::{Code, TicketCode, Typed, typed};
-use crate::policy::{Action, Decision, Facts, Policy, Window, Zone};
+use crate::policy::{Action, Decision, Explanation, Facts, Policy, Window, Zone};
 use crate::ports::{Answer, Clock, Conversation, Directory, Events, Prompt, Random};
 use crate::remember::{self, Place, Session};
 use crate::subject::{self, Subject};
@@ -82,7 +82,10 @@ pub fn login(request: &Request, policy: &Policy, talk: &mut dyn Conversation, wo
     if matches!(cause, Cause::Code | Cause::TwoCodes) {
         login.remember();
     }
-    if cause.answer() == PamAnswer::Success && !request.silent {
+    if login.decision.with_password && cause.answer() != PamAnswer::Success {
+        talk.slow_down();
+    }
+    if cause.answer() == PamAnswer::Success && !login.is_silent() {
         login.notices().iter().for_each(|line| talk.tell(line));
     }
     cause
@@ -157,11 +160,13 @@ impl<'a> Login<'a> {
     fn decide(&mut self, talk: &mut dyn Conversation) -> Result<Cause, Cause> {
         self.identify()?;
         self.consult();
-        match self.decision.action {
-            // Nobody who does not exist is let in by this module; a rule that skips leaves that to the others.
-            Action::Allow if self.account.is_some() && !self.is_revoked() => return Ok(Cause::Exempt),
-            Action::Skip if !self.is_revoked() => return Ok(Cause::Skipped),
-            _ => {}
+        if self.decision.action.is_open() && !self.is_revoked()? {
+            match self.decision.action {
+                Action::Skip => return Ok(Cause::Skipped),
+                // Nobody who does not exist is let in by this module.
+                _ if self.account.is_some() => return Ok(Cause::Exempt),
+                _ => {}
+            }
         }
         if self.is_remembered() {
             return Ok(Cause::Remembered);
@@ -231,17 +236,7 @@ impl<'a> Login<'a> {
 
     /// What policy asks for. The event says which rule that was, and what could not be known.
     fn consult(&mut self) {
-        let now = self.world.clock.now();
-        let time = now.and_then(|now| self.policy.trusted(now.wall));
-        let groups = || self.account.as_ref().map_or(Ok(Vec::new()), |account| self.world.directory.groups(account));
-        let explanation = self.policy.decide(&Facts {
-            user: self.account.as_ref().map(|account| &account.name),
-            groups: &groups,
-            service: self.request.scene.service.as_str(),
-            source: self.event.source,
-            time,
-            offset: &Zone::offset_at,
-        });
+        let explanation = self.explain();
         let unknown: Vec<_> =
             explanation.unknown().map(|(rule, what)| format!("rule {}: {what}", rule.saturating_add(1))).collect();
         self.event.detail = (!unknown.is_empty()).then(|| Printable::new(unknown.join("; ").as_bytes()));
@@ -249,12 +244,32 @@ impl<'a> Login<'a> {
         self.decision = explanation.decision;
     }
 
-    /// A revocation outlasts what rules leave open. Where state cannot be read, the rule holds: it says that no code is
-    /// needed, and so no state.
-    fn is_revoked(&self) -> bool {
-        let Some(account) = &self.account else { return false };
+    fn explain(&self) -> Explanation {
+        let now = self.world.clock.now();
+        let time = now.and_then(|now| self.policy.trusted(now.wall));
+        let groups = || self.account.as_ref().map_or(Ok(Vec::new()), |account| self.world.directory.groups(account));
+        self.policy.decide(&Facts {
+            user: self.account.as_ref().map(|account| &account.name),
+            groups: &groups,
+            has_group: &|name| self.world.directory.has_group(name),
+            past: self.policy.window.past,
+            service: self.request.scene.service.as_str(),
+            source: self.event.source,
+            time,
+            offset: &Zone::offset_at,
+        })
+    }
+
+    /// A revocation outlasts what rules leave open. Where there is no state folder nobody was revoked; state that is there
+    /// and cannot be read, which whoever calls su can bring about, refuses.
+    fn is_revoked(&mut self) -> Result<bool, Cause> {
+        let Some(account) = &self.account else { return Ok(false) };
+        if matches!(files::stat_path(&self.policy.state_dir), Ok(None)) {
+            return Ok(false);
+        }
         let found = Vault::open(&self.policy.state_dir).and_then(|vault| subject::read(&vault, account.uid));
-        found.ok().flatten().is_some_and(|(_, credentials, _)| credentials.revoked.is_some())
+        let found = found.map_err(|trouble| self.broken(&trouble))?;
+        Ok(found.is_some_and(|(_, credentials, _)| credentials.revoked.is_some()))
     }
 
     /// Whether a code was given at this place before, within the time of the rule. What cannot be known is not remembered.
@@ -266,7 +281,10 @@ impl<'a> Login<'a> {
             credentials.user == account.name && credentials.uid == account.uid && credentials.revoked.is_none();
         let here = self.place(account).zip(self.world.clock.now());
         is_own
-            && here.is_some_and(|(place, now)| remember::holds(&self.policy.runtime_dir, &place, version, &now, span))
+            && here.is_some_and(|(place, now)| {
+                let terms = (span, self.decision.two_codes);
+                remember::holds(&self.policy.runtime_dir, &place, version, &now, terms)
+            })
     }
 
     /// Remembers that a code was given here, where a rule says so. Credentials that changed since would never match.
@@ -278,14 +296,21 @@ impl<'a> Login<'a> {
         if is_current != Ok(true) {
             return;
         }
-        if let Err(trouble) = remember::store(&self.policy.runtime_dir, &place, version, &now, span) {
+        let terms = (span, self.decision.two_codes);
+        if let Err(trouble) = remember::store(&self.policy.runtime_dir, &place, version, &now, terms) {
             self.world.events.debug(&format!("not remembered: {trouble}"));
         }
     }
 
+    /// Whether nothing is told: the host wants none, or the password is not known to be right yet.
+    fn is_silent(&self) -> bool {
+        self.request.silent || self.decision.with_password
+    }
+
     fn place(&self, account: &Account) -> Option<Place> {
         let Request { scene, session, auth_info, .. } = self.request;
-        Place::of(account.uid, &scene.service, self.event.source, session(), auth_info.as_deref())
+        let target = self.event.target.as_ref();
+        Place::of(account.uid, target, &scene.service, self.event.source, session(), auth_info.as_deref())
     }
 
     /// The question of the rule: the same for everybody, enrolled or not.
@@ -321,12 +346,13 @@ impl<'a> Login<'a> {
         Ok((answer, now))
     }
 
-    /// A prompt may have waited for hours.
+    /// A prompt may have waited for hours: the policy must be the same, and so must what it says at this time.
     fn check_policy(&mut self) -> Result<(), Cause> {
-        if self.policy.is_current() {
+        let is_same = self.policy.rules.is_empty() || self.explain().decision == self.decision;
+        if is_same && self.policy.is_current() {
             return Ok(());
         }
-        self.event.detail = Some(Printable::new(b"the policy changed during the login; try again"));
+        self.event.detail = Some(Printable::new(b"what the policy asks changed during the login; try again"));
         Err(Cause::Policy)
     }
 
@@ -449,7 +475,7 @@ impl<'a> Login<'a> {
         let act = evidence.act(first);
         let act = if self.decision.two_codes { act.first_of_two() } else { act };
         let (id, now, source) = (AttemptId(id), heard.now, self.event.source.key());
-        Ok(Entry { id, now, source, service, tag: subject.tag, silent: self.request.silent, act })
+        Ok(Entry { id, now, source, service, tag: subject.tag, silent: self.is_silent(), act })
     }
 
     fn rule(&mut self, history: &History, entry: &Entry) -> Result<(State, Ruling), Cause> {
@@ -535,10 +561,11 @@ fn both(answer: &[u8]) -> Vec<(Typed, usize)> {
     };
     let recovery = ending(RECOVERY).filter(|(typed, _)| matches!(typed, Typed::Recovery(_)));
     let code = |digits: usize| ending(digits).filter(|(typed, _)| typed.digits() == Some(digits));
-    recovery.into_iter().chain((6..=Code::MAX).filter_map(code)).collect()
+    (6..=Code::MAX).filter_map(code).chain(recovery).collect()
 }
 
-/// Weighs all readings, and takes the first that is right, else the first. How many there are only the answer decides.
+/// Weighs all readings, and takes the first that is right, else the first, which is a code where there is one: that is
+/// charged. How many readings there are only the answer decides.
 fn weigh(said: &Said, credentials: &Credentials, window: Window, now: Now) -> (Evidence, usize) {
     let Said::Proof(readings) = said else { return (Evidence::NoCode, 0) };
     let weighed = readings.iter().map(|(typed, before)| (Evidence::of(typed, credentials, window, now), *before));

@@ -57,6 +57,9 @@ pub trait Conversation {
     /// # Errors
     /// [`NoConversation`] where the host does not take it.
     fn hand_on(&mut self, password: &[u8]) -> Result<(), NoConversation>;
+
+    /// Asks the host to wait after a refusal as long as after a wrong password (pam_fail_delay).
+    fn slow_down(&mut self);
 }
 
 /// Reads the clocks.
@@ -104,6 +107,12 @@ pub trait Directory {
     /// # Errors
     /// [`LookupFailed`] where the name service failed, for any of them.
     fn groups(&self, account: &Account) -> Result<Vec<String>, LookupFailed>;
+
+    /// Whether there is a group of that name: a name service that is not there leaves its groups out without a word.
+    ///
+    /// # Errors
+    /// [`LookupFailed`] where the name service failed.
+    fn has_group(&self, name: &str) -> Result<bool, LookupFailed>;
 }
 
 /// Takes events: one syslog line and one JSON line each. A log that cannot be written never changes an answer.

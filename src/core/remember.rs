@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::events::Printable;
 use crate::files::{self, Folder, Privacy, Trouble, Version};
-use crate::words::{Now, Source, Uid};
+use crate::words::{Now, Source, Uid, UserName};
 
 const PREFIX: &str = "remember-";
 /// Largest file that is read, in bytes.
@@ -43,15 +43,20 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of a login; `None` where it cannot be told from others. `auth_info` is sshd's SSH_AUTH_INFO_0.
+    /// The place of a login; `None` where it cannot be told from others. `target` is whom su changes to where it asks its
+    /// caller, `auth_info` sshd's SSH_AUTH_INFO_0.
     pub fn of(
         uid: Uid,
+        target: Option<&UserName>,
         service: &Printable,
         source: Source,
         session: Option<Session>,
         auth_info: Option<&[u8]>,
     ) -> Option<Self> {
+        let target = target.map_or("", UserName::as_str);
         let mut hash = Sha256::new().chain_update(uid.0.to_be_bytes());
+        hash.update((target.len() as u64).to_be_bytes());
+        hash.update(target);
         hash.update((service.as_str().len() as u64).to_be_bytes());
         hash.update(service.as_str());
         match (source, session, auth_info) {
@@ -99,11 +104,12 @@ pub struct Memory {
     pub left: u64,
 }
 
-/// What a file says: `1 BOOT SINCE SPAN VERSION... SOURCE SERVICE`.
+/// What a file says: `1 BOOT SINCE SPAN CODES VERSION SOURCE SERVICE`.
 struct Content {
     boot_id: String,
     since: u64,
     span: u64,
+    two_codes: bool,
     version: String,
     source: String,
     service: String,
@@ -111,8 +117,9 @@ struct Content {
 
 impl Content {
     fn to_line(&self) -> String {
-        let Self { boot_id, since, span, version, source, service } = self;
-        format!("1 {boot_id} {since} {span} {version} {source} {service}\n")
+        let Self { boot_id, since, span, two_codes, version, source, service } = self;
+        let codes = if *two_codes { 2 } else { 1 };
+        format!("1 {boot_id} {since} {span} {codes} {version} {source} {service}\n")
     }
 
     fn parse(line: &str) -> Option<Self> {
@@ -122,6 +129,7 @@ impl Content {
             boot_id: parts.next()?,
             since: parts.next()?.parse().ok()?,
             span: parts.next()?.parse().ok()?,
+            two_codes: parts.next()? == "2",
             version: parts.next()?,
             source: parts.next()?,
             service: parts.next()?,
@@ -141,18 +149,24 @@ fn version_text(version: Version) -> String {
     version.numbers().map(|number| number.to_string()).join(",")
 }
 
-/// Whether a code was given at this place within `span` milliseconds, and the credentials are those that it was judged by.
-/// What cannot be read is no memory.
-pub fn holds(dir: &Path, place: &Place, version: Version, now: &Now, span: u64) -> bool {
-    let content = folder(dir).ok().flatten().and_then(|folder| read(&folder, &place.name()));
-    content.is_some_and(|content| content.version == version_text(version) && content.left(now, span).is_some())
+/// Within how many milliseconds, and whether two codes are wanted.
+pub type Terms = (u64, bool);
+
+/// Whether a code, or two of them, were given at this place within that time, and the credentials are those that they were
+/// judged by. What cannot be read is no memory.
+pub fn holds(dir: &Path, place: &Place, version: Version, now: &Now, (span, two_codes): Terms) -> bool {
+    let Some(content) = folder(dir).ok().flatten().and_then(|folder| read(&folder, &place.name())) else {
+        return false;
+    };
+    let is_enough = content.two_codes >= two_codes;
+    is_enough && content.version == version_text(version) && content.left(now, span).is_some()
 }
 
 /// Remembers that a code was given. Memories of the same user that are over go.
 ///
 /// # Errors
 /// [`Trouble`] where it cannot be written: the next login asks again.
-pub fn store(dir: &Path, place: &Place, version: Version, now: &Now, span: u64) -> Result<(), Trouble> {
+pub fn store(dir: &Path, place: &Place, version: Version, now: &Now, (span, two_codes): Terms) -> Result<(), Trouble> {
     let missing = || Trouble::new(dir, "is missing; run: qrtotp init");
     let folder = folder(dir)?.ok_or_else(missing)?;
     for name in names(&folder, Some(place.uid))? {
@@ -164,6 +178,7 @@ pub fn store(dir: &Path, place: &Place, version: Version, now: &Now, span: u64) 
         boot_id: HEXLOWER.encode(&now.boot_id),
         since: now.boot,
         span,
+        two_codes,
         version: version_text(version),
         source: Printable::new(place.source.to_string().as_bytes()).as_field(),
         service: place.service.as_field(),

@@ -180,6 +180,10 @@ impl Directory for Fakes<'_> {
         }
         Ok(vec![account.name.to_string(), "staff".to_owned()])
     }
+
+    fn has_group(&self, name: &str) -> Result<bool, LookupFailed> {
+        if self.groups_fail.get() { Err(LookupFailed) } else { Ok(name != "nowhere") }
+    }
 }
 
 impl Events for Fakes<'_> {
@@ -208,6 +212,7 @@ pub struct Person<'a> {
     pub asked: Vec<(String, bool)>,
     pub told: Vec<String>,
     pub handed_on: Vec<u8>,
+    pub slowed_down: bool,
     /// Whether the host cannot ask questions whose answer shows.
     pub sees_nothing: bool,
     /// What is done with every page before it is answered.
@@ -233,6 +238,10 @@ impl Conversation for Person<'_> {
         self.handed_on = password.to_vec();
         Ok(())
     }
+
+    fn slow_down(&mut self) {
+        self.slowed_down = true;
+    }
 }
 
 /// What came of a login.
@@ -242,6 +251,7 @@ pub struct Seen {
     pub asked: Vec<(String, bool)>,
     pub told: Vec<String>,
     pub handed_on: Vec<u8>,
+    pub slowed_down: bool,
     pub event: Option<Event>,
     /// What else was written down, before the event of the login.
     pub acts: Vec<Event>,
@@ -383,8 +393,8 @@ impl<'a> Home<'a> {
         let mut log = self.fakes.log.borrow_mut();
         let event = log.pop();
         let acts = std::mem::take(&mut *log);
-        let Person { asked, told, handed_on, .. } = person;
-        Seen { cause, asked, told, handed_on, event, acts }
+        let Person { asked, told, handed_on, slowed_down, .. } = person;
+        Seen { cause, asked, told, handed_on, slowed_down, event, acts }
     }
 
     /// One login of a user who types these texts.

@@ -208,7 +208,15 @@ impl Wizard<'_> {
         let plain = |text: &str| Zeroizing::new(text.to_owned());
         let key = draft.secret.in_groups();
         let groups: Vec<_> = key.split(' ').collect();
-        let rows = groups.chunks(4).map(|row| Zeroizing::new(format!("  {}", row.join(" "))));
+        let rows = groups.chunks(4).map(|row| {
+            let mut text = Zeroizing::new(String::with_capacity(64));
+            for group in row {
+                let gap = if text.is_empty() { "  " } else { " " };
+                text.push_str(gap);
+                text.push_str(group);
+            }
+            text
+        });
         let mut texts =
             vec![plain("Scan it with an authenticator app,"), plain("or type this key into one:"), plain("")];
         texts.extend(rows);

@@ -26,6 +26,14 @@ impl Directory for Users {
         let ids = getgrouplist(&name, user.gid).map_err(|_| LookupFailed)?;
         ids.into_iter().filter_map(|gid| group_name(gid).transpose()).collect()
     }
+
+    fn has_group(&self, name: &str) -> Result<bool, LookupFailed> {
+        match Group::from_name(name) {
+            Ok(group) => Ok(group.is_some()),
+            Err(error) if means_absent(error) => Ok(false),
+            Err(_) => Err(LookupFailed),
+        }
+    }
 }
 
 fn found(answer: Result<Option<User>, Errno>) -> Result<Option<Account>, LookupFailed> {
@@ -82,6 +90,7 @@ mod tests {
     fn root_is_in_the_group_root() {
         let account = Account { name: UserName::parse(b"root").unwrap(), uid: Uid(0) };
         assert!(Users.groups(&account).unwrap().contains(&"root".to_owned()));
+        assert_eq!((Users.has_group("root"), Users.has_group("no-such-group-qrtotp")), (Ok(true), Ok(false)));
     }
 
     #[test]

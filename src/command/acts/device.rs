@@ -102,6 +102,10 @@ fn remove(desk: &Desk, user: &str, device: &str) -> Result<(), Ending> {
     change(desk, user, device, Kind::DeviceRemove, "removed", |credentials, id, good| {
         refuse_last(good, id, user)?;
         credentials.devices.retain(|device| device.id != id);
+        // A device that it took the place of stays: its time would end with nothing in its place.
+        let old =
+            credentials.devices.iter_mut().filter(|device| device.replaced.is_some_and(|replaced| replaced.by == id));
+        old.for_each(|device| device.replaced = None);
         Ok(())
     })
 }

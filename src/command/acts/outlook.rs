@@ -34,6 +34,8 @@ impl Question {
         desk.policy.decide(&Facts {
             user: account.map(|account| &account.name),
             groups: &groups,
+            has_group: &|name| Users.has_group(name),
+            past: desk.policy.window.past,
             service: &self.service,
             source: self.source,
             time: self.time,
@@ -84,7 +86,7 @@ impl Outlook {
             (Action::Allow | Action::Skip, _) => Self::Open,
             (Action::Deny, _) => Self::LockedOut("denied by the rule"),
             (_, Condition::NotEnrolled) => {
-                let used = if decision.grace.is_some() { vault.grace_used(account.uid)? } else { 0 };
+                let used = if decision.grace.is_some() { vault.grace_used(account)? } else { 0 };
                 let is_shown = desk.policy.enrolling.services.iter().any(|known| known == service);
                 Self::of_newcomer(decision, used, is_shown, desk.policy.enrolling.first_login)
             }

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::str::FromStr;
 
 use qrtotp_core::policy::{Action, Decision, FirstLogin, Holds, Mistake, Policy, Rule, warnings};
-use qrtotp_core::ports::Clock;
+use qrtotp_core::ports::{Clock, Directory};
 use qrtotp_core::vault::Vault;
 use qrtotp_core::words::{Account, Source, Uid, UserName, WallTime};
-use qrtotp_system::{SystemClock, caller};
+use qrtotp_system::{SystemClock, Users, caller};
 use serde_json::{Value, json};
 
 use super::outlook::{Outlook, Question, span_text};
@@ -31,6 +31,21 @@ pub fn run(desk: &Desk, act: &PolicyAct) -> Result<(), Ending> {
     }
 }
 
+/// Groups that this machine does not know. A rule that names one is decided both ways for whoever is in none of its groups.
+fn missing_groups(policy: &Policy) -> Vec<Mistake> {
+    let is_missing = |name: &&String| Users.has_group(name) != Ok(true);
+    let of_rule = |rule: &Rule| {
+        let what = |name: &String| {
+            format!(
+                "there is no group {name} here: it is not known who is in it, so the stricter way counts for everybody"
+            )
+        };
+        let missing = rule.groups.iter().flatten().filter(is_missing);
+        missing.map(|name| Mistake { line: rule.line, column: 1, what: what(name) }).collect::<Vec<_>>()
+    };
+    policy.rules.iter().flat_map(of_rule).collect()
+}
+
 /// Names every mistake of a file, with its place, and what is probably not meant.
 pub fn check(file: &Path, screen: &Screen) -> Result<(), Ending> {
     let fail = |error: std::io::Error| Ending::new(Code::Untrusted, format!("{}: {error}", file.display()));
@@ -40,7 +55,7 @@ pub fn check(file: &Path, screen: &Screen) -> Result<(), Ending> {
     let text = std::fs::read_to_string(file).map_err(fail)?;
     let now = SystemClock.now().map(|now| now.wall).unwrap_or_default();
     let (mistakes, warned, rules) = match Policy::parse(&text) {
-        Ok(policy) => (Vec::new(), warnings(&policy, now), policy.rules.len()),
+        Ok(policy) => (Vec::new(), [warnings(&policy, now), missing_groups(&policy)].concat(), policy.rules.len()),
         Err(mistakes) => (mistakes, Vec::new(), 0),
     };
     let lines = |kind: &str, list: &[Mistake]| {

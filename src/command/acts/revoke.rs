@@ -58,7 +58,13 @@ fn end(desk: &Desk, vault: &Vault, account: &Account, revoked: Revocation) -> Re
         None => Ok(None),
     });
     match read {
-        Ok(None) => Err(Ending::not_enrolled(account.name.as_str())),
+        // Who has no enrollment may be let in for a while, or enroll: that ends too. A login that enrolls right now and is
+        // faster is in the way; the next try meets it.
+        Ok(None) => {
+            let tombstone = Credentials { revoked: Some(revoked), ..blank(account, time, desk.random())? };
+            vault.install(&tombstone, &[], false)?;
+            Ok(tombstone.enrollment)
+        }
         Ok(Some((_, Credentials { revoked: Some(first), .. }))) => {
             let what = format!("{} was revoked before, at {}: {}", account.name, first.time, first.reason);
             Err(Ending::new(Code::Conflict, what))

@@ -83,7 +83,7 @@ impl Beside {
             tickets: ends.len(),
             first_end: ends.into_iter().min(),
             places: memories.iter().filter(|memory| memory.uid == account.uid).count(),
-            grace_used: vault.grace_used(account.uid)?,
+            grace_used: vault.grace_used(account)?,
         })
     }
 

@@ -177,7 +177,7 @@ fn order(desk: &Desk, vault: &Vault, entry: Entry, label: &Label, before: &[(usi
 
 /// What a list shows of one ticket.
 enum Shown {
-    Good(Ticket, State, u64, Option<Label>),
+    Good(Ticket, State, usize, Option<Label>),
     Damaged(Uid, TicketId, String),
 }
 

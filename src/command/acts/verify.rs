@@ -54,6 +54,8 @@ impl Conversation for Typed<'_> {
         let _ = self.0.say(text);
     }
 
+    fn slow_down(&mut self) {}
+
     /// No module comes after this one.
     fn hand_on(&mut self, _password: &[u8]) -> Result<(), NoConversation> {
         Err(NoConversation)

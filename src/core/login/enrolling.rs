@@ -72,19 +72,14 @@ impl Login<'_> {
         let enrolls = self.decision.action == Action::Enroll && self.shows_pictures();
         match (self.policy.enrolling.first_login, grace) {
             (FirstLogin::FirstFactor, grace) if enrolls && self.has_first_factor() => {
-                match (self.enroll(Permit::FirstFactor, &default_label()?, talk), grace) {
+                match (self.enroll(Permit::FirstFactor(self.policy), &default_label()?, talk), grace) {
                     (Ok(_), _) => Ok(Some(Cause::Enrolled)),
                     (Err(Cause::GivenUp | Cause::NoConversation), Some(grace)) => self.let_in(&grace),
                     (Err(cause), _) => Err(cause),
                 }
             }
             (FirstLogin::Ticket, Some(grace)) if enrolls => self.ask_ticket(&grace, talk),
-            (_, Some(grace)) => {
-                if self.decision.with_password {
-                    self.take_password(talk)?;
-                }
-                self.let_in(&grace)
-            }
+            (_, Some(grace)) => self.let_in(&grace),
             (_, None) if self.decision.action == Action::Enroll && !enrolls => self.ask_in_vain(talk).map(Some),
             (_, None) => Ok(None),
         }
@@ -113,23 +108,27 @@ impl Login<'_> {
         let Some((Grace { until, logins }, account)) = self.decision.grace.zip(self.account.as_ref()) else {
             return Ok(None);
         };
-        let used = Vault::open(&self.policy.state_dir).and_then(|vault| vault.grace_used(account.uid));
+        let used = Vault::open(&self.policy.state_dir).and_then(|vault| vault.grace_used(account));
         let used = used.map_err(|trouble| self.broken(&trouble))?;
         let logins = logins.map(|most| u64::from(most).saturating_sub(used));
         Ok((logins != Some(0)).then_some(GraceLeft { until, logins }))
     }
 
-    /// Lets somebody in without a code, and counts that where it is limited.
+    /// Lets somebody in without a code, and counts that where it is limited. He may have sat at a question for days: the time
+    /// must not be over, and he must still be new.
     fn let_in(&mut self, grace: &GraceLeft) -> Result<Option<Cause>, Cause> {
         self.check_policy()?;
         let mut left = None;
         if let Some((account, most)) = self.account.as_ref().zip(self.decision.grace.and_then(|grace| grace.logins)) {
-            let counted = Vault::open(&self.policy.state_dir).and_then(|vault| vault.count_grace(account.uid));
+            let counted = Vault::open(&self.policy.state_dir).and_then(|vault| vault.count_grace(account));
             let used = counted.map_err(|trouble| self.broken(&trouble))?;
             if used > u64::from(most) {
                 return Err(Cause::NotEnrolled);
             }
             left = Some(u64::from(most).saturating_sub(used));
+        }
+        if !self.is_newcomer()? {
+            return Err(Cause::Overtaken);
         }
         let notice = self.notice(&GraceLeft { until: grace.until, logins: left });
         self.event.detail = Some(Printable::new(notice.as_bytes()));
@@ -162,11 +161,13 @@ impl Login<'_> {
         for _ in 0..TRIES {
             let text = format!("\n{remark}\nEnrollment ticket (Enter: later): ");
             // A host that cannot ask lets him in all the same.
-            let Ok(answer) = talk.ask(Prompt { text: &text, echo: true }) else { break };
+            let (answer, now) = match self.listen(talk, &text, true) {
+                Err(Cause::NoConversation) => break,
+                heard => heard?,
+            };
             if self.is_stand_in(&answer) {
                 return Ok(None);
             }
-            let now = self.world.clock.now().ok_or(Cause::Kernel)?;
             let Some(typed) = typed::ticket(answer.bytes()).filter(|_| !self.is_password(&answer)) else { break };
             let heard = Heard { answer, said: Said::Ticket(typed), now };
             self.heed_flood(&heard)?;
@@ -178,12 +179,6 @@ impl Login<'_> {
             }
         }
         self.let_in(grace)
-    }
-
-    /// Where one line takes password and code, who has no code types the password alone.
-    fn take_password(&mut self, talk: &mut dyn Conversation) -> Result<(), Cause> {
-        let (answer, _) = self.listen(talk, &self.question(), false)?;
-        talk.hand_on(answer.bytes()).map_err(|_| Cause::NoConversation)
     }
 
     /// A ticket was typed. Who has no enrollment, or a revoked one that the ticket came after, enrolls with it; who has one
@@ -217,17 +212,43 @@ impl Login<'_> {
         }
     }
 
-    /// One more device for somebody who has proved who he is: that stays so if he gives up now. What was revoked meanwhile
-    /// is revoked.
+    /// One more device for somebody who has proved who he is: that stays so if he gives up now.
     fn add_device(&mut self, permit: Permit<'_>, label: &Label, talk: &mut dyn Conversation) -> Result<(), Cause> {
-        if let Err(cause) = self.enroll(permit, label, talk) {
-            talk.tell(&format!("No device was added ({}).", cause.reason()));
-        }
-        if self.is_revoked() { Err(Cause::Revoked) } else { Ok(()) }
+        // A device that was enrolled in place of the one that logged in may have ended that at once.
+        let own = match self.enroll(permit, label, talk) {
+            Ok((Stored::InPlace, new)) => Some(new),
+            Ok(_) => self.own_device(),
+            Err(cause) => {
+                talk.tell(&format!("No device was added ({}).", cause.reason()));
+                self.own_device()
+            }
+        };
+        self.check_still(own)
     }
 
-    /// The good ticket that was typed. Everybody's answer costs at least one hash, and a wrong one is counted on all
-    /// tickets that it could have been.
+    /// The device that logged in; none where that was a recovery code.
+    fn own_device(&self) -> Option<DeviceId> {
+        self.event.device.as_ref().map(|(id, _)| *id)
+    }
+
+    /// A page may have been on the screen for days: the policy, the enrollment and the device that logged in must be what
+    /// they were.
+    fn check_still(&mut self, own: Option<DeviceId>) -> Result<(), Cause> {
+        self.check_policy()?;
+        let Some(account) = self.account.as_ref() else { return Err(Cause::UnknownUser) };
+        let found = Vault::open(&self.policy.state_dir).and_then(|vault| subject::read(&vault, account.uid));
+        let found = found.map_err(|trouble| self.broken(&trouble))?;
+        let Some((_, credentials, _)) = found else { return Err(Cause::Overtaken) };
+        if credentials.revoked.is_some() {
+            return Err(Cause::Revoked);
+        }
+        let is_same = self.event.enrollment == Some(credentials.enrollment);
+        let has_device = own.is_none_or(|id| credentials.enabled().any(|device| device.id == id));
+        if is_same && has_device { Ok(()) } else { Err(Cause::Overtaken) }
+    }
+
+    /// The good ticket that was typed. Everybody's answer costs as many hashes, and is counted on all tickets that it could
+    /// be before it is compared with them.
     fn find_ticket(&mut self, vault: &Vault, typed: &TicketCode, now: Now) -> Result<(Tickets, Ticket), Cause> {
         let account = self.account.as_ref().filter(|_| self.is_junk != Some(true));
         let service = self.request.scene.service.as_str();
@@ -237,7 +258,7 @@ impl Login<'_> {
             good.retain(|ticket| ticket.is_good(&account.name, service, now.wall));
             let mut alive = Vec::with_capacity(good.len());
             for ticket in good {
-                if tickets.is_alive(ticket.id)? {
+                if tickets.begin_try(ticket.id)? {
                     alive.push(ticket);
                 }
             }
@@ -246,23 +267,23 @@ impl Login<'_> {
         let found = found.map_err(|trouble| self.broken(&trouble))?;
         let good = found.as_ref().map_or(&[][..], |(_, good)| good.as_slice());
         let ticket = Tickets::find(good, typed).cloned();
-        match (found, ticket) {
-            (Some((tickets, _)), Some(ticket)) => Ok((tickets, ticket)),
-            (Some((tickets, good)), None) => {
-                let counted = good.iter().try_for_each(|ticket| tickets.count_wrong_try(ticket.id));
-                counted.map_err(|trouble| self.broken(&trouble))?;
-                Err(Cause::TicketRefused)
-            }
-            (None, _) => Err(Cause::TicketRefused),
-        }
+        let Some(((tickets, good), ticket)) = found.zip(ticket) else { return Err(Cause::TicketRefused) };
+        let taken_back = good.iter().try_for_each(|ticket| tickets.was_right(ticket.id));
+        taken_back.map_err(|trouble| self.broken(&trouble))?;
+        Ok((tickets, ticket))
     }
 
     /// The wizard: picture, code, stored; and for a first enrollment the recovery codes.
-    fn enroll(&mut self, permit: Permit<'_>, label: &Label, talk: &mut dyn Conversation) -> Result<Stored, Cause> {
+    fn enroll(
+        &mut self,
+        permit: Permit<'_>,
+        label: &Label,
+        talk: &mut dyn Conversation,
+    ) -> Result<(Stored, DeviceId), Cause> {
         let account = self.account.clone().ok_or(Cause::UnknownUser)?;
         let random = self.world.random;
         let draft = Draft::new(Shape::default(), label.clone(), random).map_err(|_| Cause::Kernel)?;
-        let device = (draft.id, draft.label.clone());
+        let (id, device) = (draft.id, (draft.id, draft.label.clone()));
         let step = self.wizard(&account).confirm(&draft, talk).map_err(|stopped| {
             if stopped == Stopped::NoConversation {
                 talk.tell(ELSEWHERE);
@@ -288,7 +309,7 @@ impl Login<'_> {
         if stored == Stored::First {
             self.hand_over(talk)?;
         }
-        Ok(stored)
+        Ok((stored, id))
     }
 
     /// Writes it down, and tidies up: the ticket is spent, and nobody needs grace any more.
@@ -313,7 +334,7 @@ impl Login<'_> {
         self.record(Kind::Enroll, reason, Some(device));
         let tidied = match permit {
             Permit::Ticket(tickets, ticket) => tickets.remove(ticket.id),
-            Permit::FirstFactor => Ok(()),
+            Permit::FirstFactor(_) => Ok(()),
         };
         let tidied = tidied.and_then(|()| vault.forget_grace(account.uid)).and_then(|()| self.forget_places(account));
         if let Err(trouble) = tidied {
@@ -326,8 +347,7 @@ impl Login<'_> {
         remember::forget(&self.policy.runtime_dir, Some(account.uid)).map(drop)
     }
 
-    /// Recovery codes for somebody who has none: they count once one was typed back. Whatever comes of it, he has logged in,
-    /// unless he was revoked meanwhile.
+    /// Recovery codes for somebody who has none: they count once one was typed back. Whatever comes of it, he has logged in.
     pub(super) fn hand_over(&mut self, talk: &mut dyn Conversation) -> Result<(), Cause> {
         let done = self.hand_over_set(talk);
         self.started = self.world.clock.ticks();
@@ -339,7 +359,7 @@ impl Login<'_> {
                 talk.tell("The recovery codes could not be stored and do not count; the next login shows others.");
             }
         }
-        if self.is_revoked() { Err(Cause::Revoked) } else { Ok(()) }
+        self.check_still(self.own_device())
     }
 
     fn hand_over_set(&self, talk: &mut dyn Conversation) -> Result<bool, NotStored> {

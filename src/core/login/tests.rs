@@ -1,6 +1,7 @@
 use super::*;
 use crate::budget::{Act, CAPACITY};
 use crate::events::Outcome;
+use crate::policy::Policy as PolicyFile;
 use crate::ports::LookupFailed;
 use crate::testkit::{
     ALICE, DECOY_KEY, Home, PHONE, PHONE_KEY, Person, RECOVERY, SSHD_JUNK, STRANGER, Says, Seen, TABLET_KEY,
@@ -1022,9 +1023,60 @@ fn nobody_outside_learns_from_one_line_who_is_enrolled() {
 }
 
 #[test]
-fn who_has_time_left_types_the_password_alone() {
-    let home = Home::with_policy(&format!("{BOTH}grace_logins = 1\n"));
-    let seen = home.login("bob", &["hunter2"]);
-    assert_eq!((seen.cause, seen.handed_on.as_slice()), (Grace, b"hunter2".as_slice()));
-    assert_eq!(home.cause("bob", "hunter2000000"), NotEnrolled);
+fn a_password_that_ends_like_a_recovery_code_brings_no_guess_for_nothing() {
+    let home = Home::with_policy(BOTH);
+    let password = "pAAAA-AAAA-AAAA-AA-";
+    for _ in 0..CAPACITY {
+        assert_eq!(home.login("alice", &[&format!("{password}000000")]).cause, Wrong);
+    }
+    let seen = home.login("alice", &[&format!("{password}{}", home.code()), "000000"]);
+    assert_eq!((seen.cause, seen.asked.len()), (SecondCode, 2), "the budget is empty");
+}
+
+#[test]
+fn one_line_tells_nothing_and_waits_before_it_refuses() {
+    let home = Home::with_policy(BOTH);
+    assert!(home.login("alice", &["hunter2000000"]).slowed_down);
+    let right = home.login("alice", &[&format!("hunter2{}", home.code())]);
+    assert_eq!((right.cause, right.told.len(), right.slowed_down), (Code, 0, false));
+    let home = Home::new();
+    assert!(!home.login("alice", &["000000"]).slowed_down);
+}
+
+#[test]
+fn a_rule_that_changed_its_mind_at_a_prompt_refuses() {
+    let home = Home::with_policy(
+        "[[rule]]\nuntil = 2023-11-14T22:14:00Z\naction = \"require\"\n[[rule]]\naction = \"deny\"\n",
+    );
+    assert_eq!(home.cause("alice", &home.code()), Code);
+    let late: Says<'_> = Box::new(|| {
+        home.wait(60);
+        Some(home.code().into_bytes())
+    });
+    assert_eq!(home.answer(&home.request("alice"), vec![late]).cause, Policy);
+}
+
+#[test]
+fn state_that_cannot_be_read_is_not_unrevoked() {
+    for action in ["allow", "skip"] {
+        let home = Home::with_policy(&format!("[[rule]]\naction = \"{action}\"\n"));
+        std::fs::write(home.state("1000/credentials.toml"), "damaged").unwrap();
+        assert_eq!(cause(&home, &home.request("alice"), &[]), State);
+        std::fs::remove_file(home.state(".format")).unwrap();
+        assert_eq!(cause(&home, &home.request("alice"), &[]), State);
+        std::fs::remove_dir_all(&home.policy.state_dir).unwrap();
+        let open = if action == "allow" { Exempt } else { Skipped };
+        assert_eq!(cause(&home, &home.request("alice"), &[]), open, "nobody was revoked where there is no state");
+    }
+}
+
+#[test]
+fn one_code_that_is_remembered_is_not_two_and_not_for_another_target() {
+    let home = remembering_home();
+    let code = home.code();
+    assert_eq!(cause(&home, &sudo(&home), &[&code]), Code);
+    let mut home = home;
+    home.policy.rules =
+        PolicyFile::parse("[[rule]]\naction = \"require\"\ncodes = 2\nremember = \"8h\"\n").unwrap().rules;
+    assert_eq!(cause(&home, &sudo(&home), &["000000", "000000"]), SecondCode);
 }

@@ -15,12 +15,16 @@ pub struct Facts<'a> {
     pub user: Option<&'a UserName>,
     /// The names of the user's groups; called only where a rule needs them.
     pub groups: &'a dyn Fn() -> Result<Vec<String>, LookupFailed>,
+    /// Whether there is a group of a name; called only for groups of a rule that the user is not in.
+    pub has_group: &'a dyn Fn(&str) -> Result<bool, LookupFailed>,
     /// The PAM service.
     pub service: &'a str,
     /// Where from.
     pub source: Source,
     /// When; `None` where the clock cannot be trusted.
     pub time: Option<WallTime>,
+    /// `[totp] past` of the policy.
+    pub past: u32,
     /// Seconds east of UTC of a zone at a time; `None` where that is not known.
     pub offset: &'a dyn Fn(&Zone, WallTime) -> Option<i32>,
 }
@@ -62,7 +66,7 @@ impl Decision {
     }
 
     /// The stricter of two, and of what both leave open only what both leave open.
-    fn stricter(self, other: Self) -> Self {
+    fn stricter(self, other: Self, past: u32) -> Self {
         let strictness = |decision: &Self| (decision.action, decision.two_codes);
         let chosen = if strictness(&other) > strictness(&self) { other } else { self };
         let sooner = |one: Option<WallTime>, other| one.into_iter().chain(other).min();
@@ -72,7 +76,8 @@ impl Decision {
             logins: fewer(one.logins, other.logins),
         });
         let remember = self.remember.zip(other.remember).map(|(one, other)| one.min(other));
-        Self { grace, remember, ..chosen }
+        let past = Some(self.past.unwrap_or(past).min(other.past.unwrap_or(past)));
+        Self { grace, remember, past, ..chosen }
     }
 }
 
@@ -122,15 +127,19 @@ pub fn decide(rules: &[Rule], facts: &Facts<'_>) -> Explanation {
         }
         looked_at.push(holds);
         if decided {
-            return Explanation { decision: strictest(&possible), rules: looked_at, unknown_grace: grace.err() };
+            return Explanation {
+                decision: strictest(&possible, facts.past),
+                rules: looked_at,
+                unknown_grace: grace.err(),
+            };
         }
     }
     possible.push(Decision::LAST);
-    Explanation { decision: strictest(&possible), rules: looked_at, unknown_grace: None }
+    Explanation { decision: strictest(&possible, facts.past), rules: looked_at, unknown_grace: None }
 }
 
-fn strictest(possible: &[Decision]) -> Decision {
-    possible.iter().copied().reduce(Decision::stricter).unwrap_or(Decision::LAST)
+fn strictest(possible: &[Decision], past: u32) -> Decision {
+    possible.iter().copied().reduce(|one, other| one.stricter(other, past)).unwrap_or(Decision::LAST)
 }
 
 /// The grace of a rule that is not over yet; an error where that cannot be known.
@@ -185,12 +194,20 @@ fn in_group(rule: &Rule, facts: &Facts<'_>) -> Holds {
     if facts.user.is_none() {
         return Holds::No("groups: there is no such user".to_owned());
     }
-    match (facts.groups)() {
-        Ok(groups) => {
-            let mine: Vec<_> = groups.iter().map(String::as_str).collect();
-            listed("groups", rule.groups.as_deref(), &mine)
-        }
-        Err(LookupFailed) => Holds::Unknown("groups: the name service failed".to_owned()),
+    let Ok(groups) = (facts.groups)() else { return Holds::Unknown("groups: the name service failed".to_owned()) };
+    let mine: Vec<_> = groups.iter().map(String::as_str).collect();
+    match listed("groups", rule.groups.as_deref(), &mine) {
+        Holds::No(why) => unless_missing(rule, facts, why),
+        other => other,
+    }
+}
+
+/// A group that is not there now may be one of a name service that is not there now.
+fn unless_missing(rule: &Rule, facts: &Facts<'_>, why: String) -> Holds {
+    let is_missing = |name: &&String| (facts.has_group)(name) != Ok(true);
+    match rule.groups.iter().flatten().find(is_missing) {
+        Some(name) => Holds::Unknown(format!("groups: there is no group {name}")),
+        None => Holds::No(why),
     }
 }
 

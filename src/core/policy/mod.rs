@@ -335,6 +335,10 @@ mod tests {
                 "line 10, column 15: enroll.max_devices must be a whole number from 1 to 4, not 5",
             ]
         );
+        let text = "[[rule]]\naction = \"require\"\ninput = \"password+code\"\ngrace_logins = 3\nremember = \"8h\"\n";
+        let places =
+            mistakes(text).iter().map(|what| what.split(" does not go").next().unwrap().to_owned()).collect::<Vec<_>>();
+        assert_eq!(places, ["line 4, column 16: grace_logins", "line 5, column 12: remember"]);
         assert_eq!(mistakes("rule = 1"), ["line 1, column 1: rules are written as [[rule]]"]);
         assert_eq!(mistakes("[rul]"), ["line 1, column 2: unknown section \"rul\"; did you mean \"rule\"?"]);
     }

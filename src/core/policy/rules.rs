@@ -256,6 +256,11 @@ pub fn read<'a>(table: &'a DeTable<'a>, span: std::ops::Range<usize>, notes: &mu
     if rule.action != Action::Require {
         keys.refuse("input", "goes with action = \"require\" only");
     }
+    if rule.with_password {
+        let names = ["enroll_by", "grace_logins", "remember"];
+        let why = "does not go with input = \"password+code\": there the password is not known to be right yet";
+        names.iter().for_each(|name| keys.refuse(name, why));
+    }
     Some(rule)
 }
 

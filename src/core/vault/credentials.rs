@@ -102,11 +102,11 @@ impl Credentials {
     /// Disables the devices whose time is over: the one in their place was used once, or the day has come. A clock that
     /// stands before the day on which the new one was added went back, and is not believed.
     pub fn end_replaced(&mut self, state: &State, now: WallTime) {
-        let added: Vec<_> = self.devices.iter().map(|device| (device.id, device.added)).collect();
+        let all: Vec<_> = self.devices.iter().map(|device| (device.id, device.added, device.replaced)).collect();
         for device in &mut self.devices {
             let Some(replaced) = device.replaced else { continue };
-            let is_new_used = state.floor(replaced.by).is_some_and(|floor| floor > replaced.step);
-            let since = added.iter().find(|(id, _)| *id == replaced.by).map(|(_, added)| *added);
+            let is_new_used = is_used(&all, replaced, state, MAX_DEVICES);
+            let since = all.iter().find(|(id, ..)| *id == replaced.by).map(|(_, added, _)| *added);
             let is_in_time = now < replaced.until && since.is_none_or(|since| since <= now);
             device.enabled &= is_in_time && !is_new_used;
         }
@@ -182,6 +182,21 @@ fn read_credentials(text: &str) -> Result<Credentials, String> {
         (0..=MAX_DEVICES, _) => Ok(credentials),
         _ => Err(format!("more than {MAX_DEVICES} devices")),
     }
+}
+
+/// Whether the device that took another one's place was used since, or the one that took its own.
+fn is_used(
+    all: &[(DeviceId, WallTime, Option<Replaced>)],
+    replaced: Replaced,
+    state: &State,
+    steps_left: usize,
+) -> bool {
+    let next = all.iter().find(|(id, ..)| *id == replaced.by).and_then(|(_, _, next)| *next);
+    let is_next_used = || match (next, steps_left.checked_sub(1)) {
+        (Some(next), Some(steps_left)) => is_used(all, next, state, steps_left),
+        _ => false,
+    };
+    state.floor(replaced.by).is_some_and(|floor| floor > replaced.step) || is_next_used()
 }
 
 const DEVICE_KEYS: [&str; 12] = [

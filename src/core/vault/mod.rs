@@ -5,7 +5,7 @@
 //!   .format                   "qrtotp 1"; without it the state counts as not mounted
 //!   .decoy/NN/                what attempts for users without enrollment are recorded in
 //!   .tickets/UID/             open enrollment tickets of a user
-//!   .grace/UID                one byte a login without enrollment that a rule let in
+//!   .grace/UID-NAMEHASH       one byte a login without enrollment that a rule let in
 //!   UID/credentials.toml      0600, written by replacement
 //!   UID/journal               0600, appended to
 //! ```
@@ -26,6 +26,7 @@ use std::path::Path;
 
 use rustix::fs::{self, AtFlags, FlockOperation, OFlags, RenameFlags};
 use rustix::io::Errno;
+use sha2::{Digest, Sha256};
 
 pub use credentials::{Credentials, Device, MAX_DEVICES, Recovery, Replaced, Revocation};
 pub use journal::{History, Journal};
@@ -35,7 +36,7 @@ pub use crate::files::Version;
 
 use crate::budget::Entry;
 use crate::files::{self, Folder, PRIVATE_FOLDER, Privacy, Trouble, describe};
-use crate::words::{AttemptId, Uid};
+use crate::words::{Account, AttemptId, Uid};
 
 /// What `.format` says.
 const FORMAT: &str = "qrtotp 1\n";
@@ -180,7 +181,8 @@ impl Vault {
             let _ = remove_room(parent, name);
         }
         let is_installed = done?;
-        self.folder.sync()?;
+        // It is in place, and must not be reported as missing, durable or not.
+        let _ = self.folder.sync();
         Ok(is_installed)
     }
 
@@ -230,9 +232,9 @@ impl Vault {
     ///
     /// # Errors
     /// [`Trouble`] where the kernel cannot say.
-    pub fn grace_used(&self, uid: Uid) -> Result<u64, Trouble> {
+    pub fn grace_used(&self, account: &Account) -> Result<u64, Trouble> {
         let Some(folder) = self.folder.folder(GRACE)? else { return Ok(0) };
-        let stat = folder.stat(&uid.0.to_string())?;
+        let stat = folder.stat(&grace_name(account))?;
         Ok(stat.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(u64::MAX)))
     }
 
@@ -241,25 +243,32 @@ impl Vault {
     /// # Errors
     /// [`Trouble`] where they cannot be listed.
     pub fn grace_uids(&self) -> Result<Vec<Uid>, Trouble> {
-        self.folder.folder(GRACE)?.map_or(Ok(Vec::new()), |folder| uids_in(&folder))
+        let Some(folder) = self.folder.folder(GRACE)? else { return Ok(Vec::new()) };
+        let uid = |name: &String| name.split('-').next()?.parse().ok().map(Uid);
+        let mut uids: Vec<_> = folder.names()?.iter().filter_map(uid).collect();
+        uids.sort_unstable();
+        uids.dedup();
+        Ok(uids)
     }
 
     /// Counts one more of them; gives how many there are then.
     ///
     /// # Errors
     /// [`Trouble`] where it is not surely on disk.
-    pub fn count_grace(&self, uid: Uid) -> Result<u64, Trouble> {
+    pub fn count_grace(&self, account: &Account) -> Result<u64, Trouble> {
         make_folder(&self.folder.path.join(GRACE))?;
         let missing = || Trouble::new(&self.folder.path.join(GRACE), "vanished");
-        self.folder.folder(GRACE)?.ok_or_else(missing)?.count_up(&uid.0.to_string())
+        self.folder.folder(GRACE)?.ok_or_else(missing)?.append_byte(&grace_name(account), b'.')
     }
 
-    /// Forgets how many there were.
+    /// Forgets how many there were, under any name of that user id.
     ///
     /// # Errors
     /// [`Trouble`] where the number stays.
     pub fn forget_grace(&self, uid: Uid) -> Result<(), Trouble> {
-        self.folder.folder(GRACE)?.map_or(Ok(()), |folder| folder.remove(&uid.0.to_string()))
+        let Some(folder) = self.folder.folder(GRACE)? else { return Ok(()) };
+        let own = format!("{}-", uid.0);
+        folder.names()?.iter().filter(|name| name.starts_with(&own)).try_for_each(|name| folder.remove(name))
     }
 
     /// Removes a user's folder.
@@ -386,8 +395,9 @@ impl LockedRoom {
         &self,
         credentials: &Credentials,
         entries: &[Entry],
-        may: impl FnOnce() -> Result<(), Trouble>,
+        may: impl Fn() -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
+        may()?;
         let journal = Journal::fresh(credentials.enrollment, entries);
         self.room.folder.replace(journal::NAME, &journal, journal::RESERVE)?;
         self.replace_credentials_if(credentials, may)
@@ -435,6 +445,13 @@ fn make_folder(path: &Path) -> Result<bool, Trouble> {
         Err(Errno::EXIST) => Ok(false),
         Err(errno) => Err(Trouble::new(path, format_args!("cannot be made: {}", describe(errno)))),
     }
+}
+
+/// By user id and name: whoever gets the id next starts anew.
+fn grace_name(account: &Account) -> String {
+    let digest = Sha256::digest(account.name.as_str());
+    let hash = digest.iter().fold(0_u64, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    format!("{}-{hash:016x}", account.uid.0)
 }
 
 fn uids_in(folder: &Folder) -> Result<Vec<Uid>, Trouble> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ID.toml        what the ticket is for, and the hash of what is typed
-//! ID.tries       one byte a wrong try
+//! ID.tries       one byte a try, and one more if it was right
 //! ID.room-.../   the folder of a first enrollment, on its way to its place
 //! ```
 //!
@@ -21,13 +21,18 @@ use crate::otp::{SaltedHash, TicketCode};
 use crate::words::{AttemptId, DeviceId, Label, TicketId, Uid, UserName, WallTime};
 
 /// Wrong tries after which a ticket is dead.
-pub const TRIES: u64 = 5;
+pub const TRIES: usize = 5;
 /// Open tickets a user may have: each costs a hash a try.
 pub const MAX_TICKETS: usize = 4;
 /// Largest file that is read, in bytes.
 const MOST: usize = 4096;
-/// Bytes set aside for wrong tries, so that they are counted on a full disk.
+/// Bytes set aside for tries, so that they are counted on a full disk.
 const RESERVE: u64 = 4096;
+/// Most bytes of tries that are read: beyond that a ticket is dead.
+const MOST_TRIES: usize = 64 * 1024;
+/// A try that began, and one that was right.
+const BEGUN: u8 = b'.';
+const RIGHT: u8 = b'+';
 const END: &str = ".toml";
 
 /// One ticket.
@@ -225,39 +230,57 @@ impl Tickets {
         Ok(self.wrong_tries(id)?.is_some_and(|tries| tries < TRIES))
     }
 
-    /// How often it was tried in vain.
+    /// How often it was tried in vain; `None` where that is not known.
     ///
     /// # Errors
     /// [`Trouble`] where the kernel cannot say.
-    pub fn wrong_tries(&self, id: TicketId) -> Result<Option<u64>, Trouble> {
-        let stat = self.folder.stat(&tries_name(id))?;
-        let is_file = |stat: &rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        Ok(stat.filter(is_file).map(|stat| u64::try_from(stat.st_size).unwrap_or(u64::MAX)))
+    pub fn wrong_tries(&self, id: TicketId) -> Result<Option<usize>, Trouble> {
+        let name = tries_name(id);
+        let Some((fd, _)) = self.folder.file(&name, OFlags::RDONLY, Privacy::Secret)? else { return Ok(None) };
+        let bytes = files::read_all(&fd, &self.folder.path.join(&name), MOST_TRIES)?;
+        let of = |kind: u8| bytes.iter().filter(|byte| **byte == kind).count();
+        Ok(Some(of(BEGUN).saturating_sub(of(RIGHT))))
     }
 
-    /// Counts a wrong try.
+    /// Counts a try before it is judged, as a wrong one. False where there were too many before.
     ///
     /// # Errors
-    /// [`Trouble`] where it is not surely on disk.
-    pub fn count_wrong_try(&self, id: TicketId) -> Result<(), Trouble> {
-        self.folder.count_up(&tries_name(id)).map(drop)
-    }
-
-    /// Which of these a typed one is. Each costs a hash, and at least one is computed.
-    pub fn find<'a>(tickets: &'a [Ticket], typed: &TicketCode) -> Option<&'a Ticket> {
-        if tickets.is_empty() {
-            typed.is_of(&SaltedHash::decoy());
+    /// [`Trouble`] where it is not surely on disk: what is typed must not be judged.
+    pub fn begin_try(&self, id: TicketId) -> Result<bool, Trouble> {
+        if !self.is_alive(id)? {
+            return Ok(false);
         }
-        tickets.iter().fold(None, |found, ticket| if typed.is_of(&ticket.hash) { Some(ticket) } else { found })
+        self.folder.append_byte(&tries_name(id), BEGUN)?;
+        Ok(self.wrong_tries(id)?.is_some_and(|tries| tries <= TRIES))
     }
 
-    /// Whether it still is there: it was not revoked.
+    /// Takes a try back that was a right one.
+    ///
+    /// # Errors
+    /// [`Trouble`] where that is not surely on disk.
+    pub fn was_right(&self, id: TicketId) -> Result<(), Trouble> {
+        self.folder.append_byte(&tries_name(id), RIGHT).map(drop)
+    }
+
+    /// Which of these a typed one is. As many hashes are computed as there may be tickets, however many there are.
+    pub fn find<'a>(tickets: &'a [Ticket], typed: &TicketCode) -> Option<&'a Ticket> {
+        let missing = MAX_TICKETS.saturating_sub(tickets.len());
+        (0..missing).for_each(|_| _ = typed.is_of(&SaltedHash::decoy()));
+        let newer = |found, ticket: &'a Ticket| if typed.is_of(&ticket.hash) { Some(ticket) } else { found };
+        tickets.iter().fold(None, newer)
+    }
+
+    /// Whether it still is good: not revoked, not over, not tried too often.
     ///
     /// # Errors
     /// [`Trouble`] where it is not, or the kernel cannot say.
-    pub fn check_there(&self, id: TicketId) -> Result<(), Trouble> {
-        let gone = || Trouble::new(&self.folder.path.join(file_name(id)), "was revoked or redeemed in the meantime");
-        self.folder.stat(&file_name(id))?.map(drop).ok_or_else(gone)
+    pub fn check_good(&self, ticket: &Ticket, now: WallTime) -> Result<(), Trouble> {
+        let is_there = self.folder.stat(&file_name(ticket.id))?.is_some();
+        if is_there && ticket.is_in_time(now) && self.is_alive(ticket.id)? {
+            return Ok(());
+        }
+        let what = "was revoked, redeemed or tried too often, or its time ran out, in the meantime";
+        Err(Trouble::new(&self.folder.path.join(file_name(ticket.id)), what))
     }
 
     /// Where a first enrollment with this ticket is built: it goes when the ticket goes.

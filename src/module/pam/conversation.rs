@@ -2,13 +2,16 @@
 
 use std::ptr::{NonNull, null_mut};
 
-use libc::{c_char, c_int};
+use libc::{c_char, c_int, c_uint};
 use pam_sys::{PamConversation, PamMessage, PamResponse};
 use qrtotp_core::ports::{Answer, Conversation, NoConversation, Prompt};
 use zeroize::Zeroize;
 
 use super::codes::{self, Style};
 use super::{Handle, text};
+
+/// Microseconds after a refusal, as pam_unix asks for after a wrong password. libpam varies them by half.
+const FAIL_DELAY: c_uint = 2_000_000;
 
 /// The conversation of one call.
 pub struct Talk<'call> {
@@ -54,6 +57,10 @@ impl Conversation for Talk<'_> {
 
     fn hand_on(&mut self, password: &[u8]) -> Result<(), NoConversation> {
         self.handle.set_password(password)
+    }
+
+    fn slow_down(&mut self) {
+        self.handle.delay_failure(FAIL_DELAY);
     }
 }
 

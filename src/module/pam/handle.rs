@@ -4,11 +4,16 @@ use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;
 use std::ptr::{NonNull, null, null_mut};
 
-use libc::{c_char, c_int};
+use libc::{c_char, c_int, c_uint};
 use pam_sys::{PamHandle, raw};
 use qrtotp_core::ports::{Answer, NoConversation};
 
 use super::{codes, text};
+
+unsafe extern "C" {
+    /// pam_fail_delay(3), which pam-sys lacks.
+    fn pam_fail_delay(handle: *mut PamHandle, microseconds: c_uint) -> c_int;
+}
 
 /// A text that the host may have set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,9 +72,17 @@ impl Handle<'_> {
         let mut data = null();
         // SAFETY: the handle is live, the name is a C string, and `data` can be written to.
         let code = unsafe { raw::pam_get_data(self.raw.as_ptr(), c"unix_setcred_return".as_ptr(), &mut data) };
-        let answer = data.cast::<c_int>();
+        if code != codes::SUCCESS {
+            return None;
+        }
         // SAFETY: NULL, or the int that pam_unix allocated and frees when the handle ends.
-        (code == codes::SUCCESS).then(|| unsafe { answer.as_ref() }).flatten().copied()
+        unsafe { data.cast::<c_int>().as_ref() }.copied()
+    }
+
+    /// Asks libpam to wait about so many microseconds before it answers, if the answer is a failure.
+    pub fn delay_failure(&self, microseconds: c_uint) {
+        // SAFETY: the handle is live. What it answers changes nothing here: a host may want no delays.
+        unsafe { pam_fail_delay(self.raw.as_ptr(), microseconds) };
     }
 
     /// A variable of the PAM environment, which the host and its modules write and the person does not.

@@ -424,7 +424,11 @@ fn a_replaced_device_ends_with_its_time_and_where_the_clock_went_back() {
     let home = Home::with_policy("");
     rotate_with(&home, HOUR, TABLET_KEY);
     home.move_clock(-86_400);
-    assert_eq!(home.cause("alice", &home.code()), ClockBackwards, "the clock stands before the day the new one was added");
+    assert_eq!(
+        home.cause("alice", &home.code()),
+        ClockBackwards,
+        "the clock stands before the day the new one was added"
+    );
     let home = Home::with_policy("");
     rotate(&home, 0);
     assert!(credentials_of(&home, ALICE).unwrap().devices.iter().all(|device| device.id != PHONE), "at once");
@@ -512,6 +516,10 @@ fn where_no_picture_can_be_shown_who_is_new_is_told_so_and_nothing_is_stored() {
     assert!(credentials_of(&home, BOB).is_none());
 }
 
+fn account() -> Account {
+    Account { name: name("bob"), uid: BOB }
+}
+
 fn grace(options: &str, action: &str) -> Home<'static> {
     Home::with_policy(&format!("[[rule]]\naction = \"{action}\"\n{options}\n"))
 }
@@ -569,7 +577,7 @@ fn with_time_left_a_ticket_may_be_typed_and_enter_goes_on_without() {
     assert_eq!(seen.cause, Grace);
     assert!(seen.asked[0].0.contains("1 more time") && seen.asked[1].0.contains("not good"), "{:?}", seen.asked);
     assert_eq!(bob(&home, &[&typed, "$key", "q"]).cause, Enrolled, "no time is left, the ticket is good");
-    assert_eq!(home.vault().grace_used(BOB).unwrap(), 0);
+    assert_eq!(home.vault().grace_used(&account()).unwrap(), 0);
     let home = grace("grace_logins = 1", "enroll");
     let person = Person { sees_nothing: true, ..Person::default() };
     assert_eq!(home.meet(&home.request("bob"), person).cause, Grace, "a host that cannot ask lets him in all the same");
@@ -579,7 +587,7 @@ fn with_time_left_a_ticket_may_be_typed_and_enter_goes_on_without() {
 fn a_login_that_another_one_overtook_has_no_grace_left() {
     let home = grace("grace_logins = 1", "enroll");
     let overtaken: Says<'_> = Box::new(|| {
-        home.vault().count_grace(BOB).unwrap();
+        home.vault().count_grace(&account()).unwrap();
         Some(Vec::new())
     });
     let person = Person { answers: [overtaken].into(), ..Person::default() };
@@ -612,12 +620,101 @@ fn a_revocation_while_a_page_is_on_the_screen_refuses_the_login() {
     assert_eq!(home.meet(&home.request("alice"), person).cause, Revoked);
 }
 
+/// Bob sits at the question that goes on without a ticket while something happens, and presses Enter.
+fn parked(home: &Home<'_>, meanwhile: impl FnOnce()) -> Cause {
+    let parked: Says<'_> = Box::new(|| {
+        meanwhile();
+        Some(Vec::new())
+    });
+    home.meet(&home.request("bob"), Person { answers: [parked].into(), ..Person::default() }).cause
+}
+
+#[test]
+fn a_login_parked_at_its_question_gets_in_only_if_everything_still_is_so() {
+    let install = |home: &Home<'_>, revoked: Option<Revocation>| {
+        let mut other = blank(&account(), WallTime(0), &home.fakes).unwrap();
+        other.devices.push(crate::testkit::device(PHONE, PHONE_KEY));
+        other.revoked = revoked;
+        home.vault().install(&other, &[], false).unwrap();
+    };
+    let home = grace("grace_logins = 9", "enroll");
+    assert_eq!(parked(&home, || {}), Grace);
+    assert_eq!(parked(&home, || install(&home, None)), Overtaken, "enrolled meanwhile");
+    let home = grace("grace_logins = 9", "enroll");
+    let lost = Revocation { time: WallTime(0), reason: "lost".to_owned() };
+    assert_eq!(parked(&home, || install(&home, Some(lost))), Overtaken, "revoked meanwhile");
+    let home = grace("enroll_by = 2023-11-15\nzone = \"UTC\"", "enroll");
+    assert_eq!(parked(&home, || home.wait(26 * 3600)), Policy, "the day has passed");
+}
+
+#[test]
+fn a_ticket_that_ends_while_its_picture_is_shown_enrolls_nobody() {
+    let over: fn(&Home<'_>) = |home| home.wait(3600);
+    let tried: fn(&Home<'_>) = |home| {
+        let tickets = home.vault().tickets(BOB).unwrap().unwrap();
+        let id = tickets.ids().unwrap()[0];
+        (0..5).for_each(|_| assert!(tickets.begin_try(id).unwrap()));
+    };
+    for ends in [over, tried] {
+        let home = Home::with_policy(ENROLL);
+        let typed = bobs_ticket(&home);
+        let eyes = Rc::new(Eyes::default());
+        let between: Says<'_> = Box::new(|| {
+            ends(&home);
+            Some(code_of(&home, &eyes.key.borrow(), 0).into_bytes())
+        });
+        let looks_at: Option<crate::testkit::Look<'_>> = Some(Box::new(|page| look(&eyes, page)));
+        let person = Person { answers: [says(typed), between, says("")].into(), looks_at, ..Person::default() };
+        assert_eq!(home.meet(&home.request("bob"), person).cause, State);
+        assert!(credentials_of(&home, BOB).is_none());
+    }
+}
+
+#[test]
+fn what_changes_while_a_page_is_on_the_screen_refuses_the_login() {
+    let without_device: fn(&Home<'_>) = |home| home.change(|credentials| _ = credentials.devices.remove(0));
+    let replaced: fn(&Home<'_>) = |home| {
+        let mut fresh = blank(&Account { name: name("alice"), uid: ALICE }, WallTime(0), &home.fakes).unwrap();
+        fresh.devices = crate::testkit::credentials().devices;
+        home.vault().install(&fresh, &[], true).unwrap();
+    };
+    for (change, answer) in [(without_device, "q"), (replaced, "q")] {
+        let home = Home::with_policy("");
+        let (_, typed) = ticket(&home, "alice", ALICE, |_| {});
+        let changes: Says<'_> = Box::new(|| {
+            change(&home);
+            Some(answer.as_bytes().to_vec())
+        });
+        let person = Person { answers: [says(typed), says(home.code()), changes].into(), ..Person::default() };
+        assert_eq!(home.meet(&home.request("alice"), person).cause, Overtaken);
+    }
+}
+
+#[test]
+fn a_device_replaced_by_one_that_was_replaced_itself_ends_when_that_was_used() {
+    let home = Home::with_policy("[enroll]\nmax_devices = 4\n");
+    let middle = rotate(&home, HOUR);
+    home.wait(30);
+    let stored = credentials_of(&home, ALICE).unwrap();
+    let id = stored.devices.iter().find(|device| device.label.as_str() == "new phone").unwrap().id;
+    let replaces = Some(Replacement { device: id, overlap: HOUR });
+    let (_, typed) = ticket(&home, "alice", ALICE, |ticket| ticket.replaces = replaces);
+    let code = home.code();
+    assert_eq!(meet(&home, &home.request("alice"), &[&typed, &code, "$key"]).cause, Code);
+    let newest = credentials_of(&home, ALICE).unwrap().devices.last().unwrap().secret.to_base32().to_string();
+    home.wait(30);
+    assert_eq!(home.cause("alice", &code_of(&home, &newest, 0)), Code);
+    home.wait(30);
+    assert_eq!(home.cause("alice", &home.code()), Wrong, "the first");
+    assert_eq!(home.cause("alice", &code_of(&home, &middle, 0)), Wrong, "the second");
+}
+
 #[test]
 fn what_sshd_passes_on_for_who_may_not_log_in_uses_no_grace() {
     let home = grace("grace_logins = 2", "enroll");
     let person = Person { answers: [says(SSHD_JUNK), says(SSHD_JUNK)].into(), ..Person::default() };
     assert_eq!(home.meet(&home.request("bob"), person).cause, UnknownUser);
-    assert_eq!(home.vault().grace_used(BOB).unwrap(), 0);
+    assert_eq!(home.vault().grace_used(&account()).unwrap(), 0);
 }
 
 #[test]
@@ -625,7 +722,7 @@ fn grace_logins_are_counted_though_many_come_at_once() {
     let home = grace("grace_logins = 3", "require");
     let vault = home.vault();
     let counts: Vec<u64> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| vault.count_grace(BOB).unwrap())).collect();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| vault.count_grace(&account()).unwrap())).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let mut sorted = counts.clone();

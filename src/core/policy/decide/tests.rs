@@ -33,7 +33,16 @@ impl Login {
         let time = self.time;
         decide(
             rules,
-            &Facts { user: user.as_ref(), groups: &groups, service: self.service, source, time, offset: &offset },
+            &Facts {
+                user: user.as_ref(),
+                groups: &groups,
+                has_group: &|name| if self.groups.is_err() { Err(LookupFailed) } else { Ok(name != "nowhere") },
+                service: self.service,
+                source,
+                time,
+                past: 1,
+                offset: &offset,
+            },
         )
     }
 
@@ -153,7 +162,16 @@ fn the_name_service_is_asked_for_groups_only_where_a_rule_comes_to_it() {
     let name = UserName::parse(b"alice").unwrap();
     let never = || panic!("asked");
     let source = Source::Name([0; 16]);
-    let facts = Facts { user: Some(&name), groups: &never, service: "sshd", source, time: None, offset: &|_, _| None };
+    let facts = Facts {
+        user: Some(&name),
+        groups: &never,
+        has_group: &|_| Ok(true),
+        past: 1,
+        service: "sshd",
+        source,
+        time: None,
+        offset: &|_, _| None,
+    };
     assert_eq!(decide(&rules, &facts).decision, Decision::LAST);
 }
 
@@ -225,6 +243,27 @@ fn the_grace_of_a_rule_ends_with_the_day_in_its_zone_and_where_the_time_is_not_k
     let logins = Some(Grace { until: None, logins: Some(3) });
     assert_eq!(grace(Login { time: None, ..Login::default() }, "grace_logins = 3"), (logins, 0));
     assert_eq!(grace(Login::default(), ""), (None, 0));
+}
+
+#[test]
+fn a_group_that_is_not_there_may_be_one_that_cannot_be_seen_now() {
+    let text = "[[rule]]\ngroups = [\"nowhere\"]\naction = \"require\"\n[[rule]]\naction = \"skip\"\n";
+    let explanation = Login::default().put(&Policy::parse(text).unwrap().rules);
+    assert_eq!(explanation.decision.action, Action::Require);
+    assert_eq!(explanation.unknown().next().unwrap().1, "groups: there is no group nowhere");
+    let text = text.replace("nowhere", "other");
+    assert_eq!(Login::default().put(&Policy::parse(&text).unwrap().rules).decision.action, Action::Skip);
+}
+
+#[test]
+fn of_two_windows_that_may_be_meant_the_narrower_counts() {
+    for (one, other, past) in [("past = 10", "past = 0", 0), ("past = 10", "", 1), ("", "past = 10", 1)] {
+        let text = format!(
+            "[[rule]]\nfrom = [\"10.0.0.0/8\"]\naction = \"require\"\n{one}\n[[rule]]\naction = \"require\"\n{other}\n"
+        );
+        let login = Login { from: "host.example", ..Login::default() };
+        assert_eq!(login.put(&Policy::parse(&text).unwrap().rules).decision.past, Some(past));
+    }
 }
 
 fn any_login() -> impl Strategy<Value = Login> {
