@@ -105,7 +105,7 @@ fn every_command_of_the_manual_page_does_what_it_says() {
     commands.iter().for_each(|command| try_out(command));
 }
 
-/// Checks a policy as if its days were still to come; gives what the command says.
+/// Adds the groups that a policy names.
 fn add_groups(policy: &str) {
     let lists = policy.lines().filter(|line| line.starts_with("groups"));
     let names = lists.flat_map(|line| line.split('"').skip(1).step_by(2));
@@ -114,6 +114,7 @@ fn add_groups(policy: &str) {
     fs::write("/etc/group", text + &new).unwrap();
 }
 
+/// Checks a policy as if its days were still to come; gives what the command says.
 fn check(sandbox: &Sandbox, policy: &str) -> String {
     sandbox.policy(&policy.replace("= 2027-", "= 2097-"));
     add_groups(policy);

@@ -102,10 +102,6 @@ fn remove(desk: &Desk, user: &str, device: &str) -> Result<(), Ending> {
     change(desk, user, device, Kind::DeviceRemove, "removed", |credentials, id, good| {
         refuse_last(good, id, user)?;
         credentials.devices.retain(|device| device.id != id);
-        // A device that it took the place of stays: its time would end with nothing in its place.
-        let old =
-            credentials.devices.iter_mut().filter(|device| device.replaced.is_some_and(|replaced| replaced.by == id));
-        old.for_each(|device| device.replaced = None);
         Ok(())
     })
 }
@@ -115,8 +111,10 @@ fn refuse_last(good: &[DeviceId], id: DeviceId, user: &str) -> Result<(), Ending
     if good.iter().any(|device| *device != id) {
         return Ok(());
     }
-    let what = format!("this is the last enabled device; to end the enrollment: qrtotp revoke {user} --reason ...");
-    Err(Ending::new(Code::Conflict, what))
+    let what = "this is the last enabled device that is not replaced";
+    let mend =
+        format!("keep another one with qrtotp device enable, or end the enrollment: qrtotp revoke {user} --reason ...");
+    Err(Ending::new(Code::Conflict, format!("{what}; {mend}")))
 }
 
 /// Changes the credentials and writes the event with the device's name from before. The act is told which devices are good.
@@ -149,11 +147,11 @@ fn change(
     desk.screen.answer(&value, &format!("{} of {user} is {word}", quoted(label.as_str())))
 }
 
-/// The devices whose codes a login accepts.
+/// The devices whose codes a login accepts, and will accept: one that was replaced ends by itself.
 fn good_devices(desk: &Desk, room: &Room) -> Result<Vec<DeviceId>, Ending> {
     let (mut credentials, _) = room.credentials()?;
     end_replaced(desk, room, &mut credentials)?;
-    Ok(credentials.enabled().map(|device| device.id).collect())
+    Ok(credentials.enabled().filter(|device| device.replaced.is_none()).map(|device| device.id).collect())
 }
 
 /// The device that a label or an id names.

@@ -268,7 +268,7 @@ impl Login<'_> {
         let good = found.as_ref().map_or(&[][..], |(_, good)| good.as_slice());
         let ticket = Tickets::find(good, typed).cloned();
         let Some(((tickets, good), ticket)) = found.zip(ticket) else { return Err(Cause::TicketRefused) };
-        let taken_back = good.iter().try_for_each(|ticket| tickets.was_right(ticket.id));
+        let taken_back = good.iter().try_for_each(|ticket| tickets.take_back_try(ticket.id));
         taken_back.map_err(|trouble| self.broken(&trouble))?;
         Ok((tickets, ticket))
     }

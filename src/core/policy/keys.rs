@@ -235,7 +235,8 @@ pub const ENROLL_FIRST_LOGIN: Key = Key {
     default: Default::Text("ticket"),
     help: "What it takes to enroll at a login where a rule says \"enroll\". \"ticket\": one from `qrtotp ticket new`.\n\
            \"first-factor\": nothing more than the password or key that came before. Whoever has stolen that enrolls his own\n\
-           phone, if he comes first; and the line before this module must be `requisite`, or a wrong password will do.\n\
+           phone, if he comes first. The line before this module must be `requisite` or end a wrong password in another way, as\n\
+           Debian's common-auth does: with `required` anybody enrolls on any account that is not enrolled, without a password.\n\
            \"off\": nobody enrolls at a login, and tickets are not taken.",
 };
 

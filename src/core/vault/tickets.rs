@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ID.toml        what the ticket is for, and the hash of what is typed
-//! ID.tries       one byte a try, and one more if it was right
+//! ID.tries       one byte a try, and one more that takes it back
 //! ID.room-.../   the folder of a first enrollment, on its way to its place
 //! ```
 //!
@@ -30,9 +30,9 @@ const MOST: usize = 4096;
 const RESERVE: u64 = 4096;
 /// Most bytes of tries that are read: beyond that a ticket is dead.
 const MOST_TRIES: usize = 64 * 1024;
-/// A try that began, and one that was right.
+/// A try that began, and one that was right or not judged.
 const BEGUN: u8 = b'.';
-const RIGHT: u8 = b'+';
+const TAKEN_BACK: u8 = b'+';
 const END: &str = ".toml";
 
 /// One ticket.
@@ -239,10 +239,11 @@ impl Tickets {
         let Some((fd, _)) = self.folder.file(&name, OFlags::RDONLY, Privacy::Secret)? else { return Ok(None) };
         let bytes = files::read_all(&fd, &self.folder.path.join(&name), MOST_TRIES)?;
         let of = |kind: u8| bytes.iter().filter(|byte| **byte == kind).count();
-        Ok(Some(of(BEGUN).saturating_sub(of(RIGHT))))
+        Ok(Some(of(BEGUN).saturating_sub(of(TAKEN_BACK))))
     }
 
-    /// Counts a try before it is judged, as a wrong one. False where there were too many before.
+    /// Counts a try before it is judged, as a wrong one. False where there are too many: it must not be judged then, and is
+    /// taken back.
     ///
     /// # Errors
     /// [`Trouble`] where it is not surely on disk: what is typed must not be judged.
@@ -251,15 +252,19 @@ impl Tickets {
             return Ok(false);
         }
         self.folder.append_byte(&tries_name(id), BEGUN)?;
-        Ok(self.wrong_tries(id)?.is_some_and(|tries| tries <= TRIES))
+        let may_be_judged = self.wrong_tries(id)?.is_some_and(|tries| tries <= TRIES);
+        if !may_be_judged {
+            self.take_back_try(id)?;
+        }
+        Ok(may_be_judged)
     }
 
-    /// Takes a try back that was a right one.
+    /// Takes a try back that was a right one, or was not judged.
     ///
     /// # Errors
     /// [`Trouble`] where that is not surely on disk.
-    pub fn was_right(&self, id: TicketId) -> Result<(), Trouble> {
-        self.folder.append_byte(&tries_name(id), RIGHT).map(drop)
+    pub fn take_back_try(&self, id: TicketId) -> Result<(), Trouble> {
+        self.folder.append_byte(&tries_name(id), TAKEN_BACK).map(drop)
     }
 
     /// Which of these a typed one is. As many hashes are computed as there may be tickets, however many there are.

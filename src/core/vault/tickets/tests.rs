@@ -76,7 +76,7 @@ fn five_wrong_tries_are_enough_and_what_cannot_be_counted_is_dead() {
     let tickets = tickets(&home, BOB);
     for _ in 0..9 {
         assert!(tickets.begin_try(ticket.id).unwrap());
-        tickets.was_right(ticket.id).unwrap();
+        tickets.take_back_try(ticket.id).unwrap();
     }
     for tries in 0..TRIES {
         assert_eq!(
@@ -102,7 +102,7 @@ fn of_many_tries_at_once_five_are_judged() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert!(judged <= TRIES, "{judged}");
-    assert!(!tickets.is_alive(ticket.id).unwrap());
+    assert_eq!(tickets.wrong_tries(ticket.id).unwrap(), Some(judged), "what was not judged is taken back");
 }
 
 #[test]
