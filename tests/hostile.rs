@@ -11,6 +11,8 @@ use qrtotp_tests::product::random;
 use qrtotp_tests::sandbox::{SCRATCH, Sandbox};
 use qrtotp_tests::script::{Descriptor, Script, code};
 use qrtotp_tests::ssh::{Client, Sshd};
+use qrtotp_tests::terminal::Terminal;
+use qrtotp_tests::users::PASSWORD;
 use qrtotp_tests::{count, users};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -253,4 +255,31 @@ fn a_user_who_calls_is_the_source_of_his_attempts() {
     let bob = sandbox.enroll("bob");
     sandbox.run(Script::login("bob").called_by(2005).answering([bob.phone.wrong_code()]));
     assert_eq!(sandbox.logins()[0]["source"], "local:2005");
+}
+
+#[test]
+fn a_revoked_user_stays_out_of_an_open_rule_though_his_process_may_open_few_files() {
+    for action in ["allow", "skip"] {
+        let sandbox = Sandbox::new();
+        sandbox.enroll("bob");
+        assert_eq!(sandbox.qrtotp(&["revoke", "bob", "--reason", "left"]).code, 0);
+        sandbox.policy(&format!("[[rule]]\naction = \"{action}\"\nuntil = 2099-12-31\n"));
+        let stack = "auth required pam_unix.so\nauth required pam_qrtotp.so\n";
+        let rest = "account required pam_permit.so\nsession required pam_permit.so\n";
+        sandbox.service("su", &format!("{stack}{rest}"));
+        for limit in [5, 6] {
+            let mut command = sandbox.command_as(2001, "/bin/sh");
+            command.args(["-c", &format!("ulimit -n {limit}; exec su bob -c id")]);
+            let mut terminal = Terminal::start(&mut command);
+            let (asked, _) = terminal.wait_for_any(&["Password: ", "\n"]);
+            if asked == 0 {
+                terminal.type_line(PASSWORD);
+                if terminal.wait_for_any(&["One-time code: ", "su: "]).0 == 0 {
+                    terminal.type_line("000000");
+                }
+            }
+            let (status, shown) = terminal.end();
+            assert!(!status.success() && !shown.contains("uid=2002"), "{action}, {limit}: {shown}");
+        }
+    }
 }
