@@ -162,7 +162,7 @@ fn the_exit_code_says_how_it_ended() {
         (&["status", "bob"], 3),
         (&["status", "nosuchuser"], 5),
         (&["device", "remove", "alice", "phone"], 6),
-        (&["--config", "/nonexistent/config.toml", "status", "alice"], 0),
+        (&["--config", "/nonexistent/config.toml", "status", "alice"], 4),
     ];
     for (arguments, expected) in table {
         let ran = sandbox.qrtotp(arguments);

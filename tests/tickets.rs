@@ -535,6 +535,8 @@ fn explain_and_simulate_tell_of_enrolling_grace_and_remembering() {
         (text.as_str(), &value["login"], &value["remember"]),
         ("-> code, or remembered for 8h", &"code".into(), &"8h".into())
     );
+    assert_eq!(explain("bob", "sshd").0, "-> locked out (not enrolled, and no ticket is open)");
+    ticket(&sandbox, "bob");
     let (text, value) = explain("bob", "sshd");
     assert_eq!((text.as_str(), &value["enrolls_by"]), ("-> enroll (by ticket)", &"ticket".into()));
     let (text, value) = explain("bob", "sudo");
@@ -543,13 +545,15 @@ fn explain_and_simulate_tell_of_enrolling_grace_and_remembering() {
     let (text, value) = explain("carol", "sudo");
     assert_eq!(text, "-> grace (1 login left, until 2096-01-31T00:00:00.000Z)");
     assert_eq!(value["grace"]["logins_left"], 1);
-    assert_eq!(explain("dave", "sshd").0, "-> enroll (by ticket)", "grace is used up");
+    assert_eq!(explain("dave", "sshd").0, "-> locked out (not enrolled, and no ticket is open)", "grace is used up");
     assert_eq!(explain("mallory", "sshd").0, "-> locked out (revoked)");
+    ticket(&sandbox, "mallory");
+    assert_eq!(explain("mallory", "sshd").0, "-> enroll (by ticket)", "a ticket starts afresh");
     let asked = ["policy", "simulate", "--service", "sshd"];
     let shown = done(&sandbox, &asked).stdout;
-    assert!(shown.contains("\n1 code, 3 enroll, 2 grace, "), "{shown}");
+    assert!(shown.contains("\n1 code, 2 enroll, 2 grace, "), "{shown}");
     let counts = done(&sandbox, &[&asked[..], &["--json"]].concat()).json()["counts"].clone();
-    assert_eq!((&counts["code"], &counts["enroll"], &counts["grace"]), (&1.into(), &3.into(), &2.into()), "{counts}");
+    assert_eq!((&counts["code"], &counts["enroll"], &counts["grace"]), (&1.into(), &2.into(), &2.into()), "{counts}");
     assert_eq!(sandbox.status("carol")["grace_logins_used"], 2);
     assert!(sandbox.qrtotp(&["status", "carol"]).stdout.contains("2 logins without enrollment"));
     sandbox.policy("[enroll]\nfirst_login = \"off\"\n[[rule]]\nusers = [\"bob\"]\naction = \"enroll\"\n[[rule]]\naction = \"require\"\ninput = \"password+code\"\n");

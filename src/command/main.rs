@@ -16,12 +16,14 @@ mod desk;
 mod ending;
 mod screen;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use arguments::{Arguments, Command, PolicyAct};
-use ending::Ending;
+use ending::{Code, Ending};
+use qrtotp_core::policy::DEFAULT_FILE;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -39,7 +41,14 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
     if let Command::Policy(PolicyAct::Check { file }) = &arguments.command {
         // The one act that a policy full of mistakes is made for.
         let file = file.as_deref().unwrap_or(&arguments.config);
-        return acts::policy::check(file, &screen::Screen::new(arguments.json));
+        return acts::policy::check(file, file == arguments.config, &screen::Screen::new(arguments.json));
+    }
+    if !arguments.config.exists()
+        && arguments.config != Path::new(DEFAULT_FILE)
+        && !matches!(arguments.command, Command::Init)
+    {
+        let what = "is missing; name a file that is there, or make it with: qrtotp init --config";
+        return Err(Ending::new(Code::Untrusted, format!("{}: {what} {0}", arguments.config.display())));
     }
     let desk = desk::Desk::open(&arguments.config, arguments.json)?;
     match &arguments.command {

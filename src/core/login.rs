@@ -108,8 +108,8 @@ struct Login<'a> {
     judged_by: Option<Version>,
     /// Whether the enrollment has no recovery codes yet.
     lacks_recovery: bool,
-    /// What somebody without enrollment, who got in, is told.
-    grace_notice: Option<String>,
+    /// What somebody is told who got in without enrollment, or enrolled.
+    notice: Option<String>,
 }
 
 /// An answer, what it can be, and when it came.
@@ -153,7 +153,7 @@ impl<'a> Login<'a> {
             recovery_left: None,
             judged_by: None,
             lacks_recovery: false,
-            grace_notice: None,
+            notice: None,
         }
     }
 
@@ -319,6 +319,7 @@ impl<'a> Login<'a> {
         match self.decision.action {
             _ if self.decision.with_password => prompts.both.clone(),
             Action::Enroll if self.takes_tickets() => prompts.enroll.clone(),
+            Action::RecoveryOnly => "Recovery code: ".to_owned(),
             _ => prompts.text.clone(),
         }
     }
@@ -547,7 +548,7 @@ impl<'a> Login<'a> {
             1 => "That recovery code is spent; 1 is left. Ask for new ones.".to_owned(),
             left => format!("That recovery code is spent; {left} are left."),
         });
-        failed.into_iter().chain(spent).chain(self.grace_notice.clone()).collect()
+        failed.into_iter().chain(spent).chain(self.notice.clone()).collect()
     }
 }
 

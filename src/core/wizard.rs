@@ -18,6 +18,9 @@ use crate::words::{Step, UserName, WallTime};
 const ROOM: Size = Size { columns: 80, lines: 21 };
 /// Columns between the picture and the text beside it.
 const GAP: usize = 3;
+/// Characters of names that are too long for a picture, and for one in ASCII.
+const SHORT: usize = 20;
+const SHORTER: usize = 12;
 /// Most answers of one enrollment, so that nobody keeps a login busy.
 const ANSWERS: u32 = 20;
 
@@ -60,6 +63,7 @@ enum Said {
     Invert,
     Ascii,
     Quit,
+    Nothing,
     Code(Code),
     Else,
 }
@@ -70,6 +74,7 @@ impl Said {
             b"i" | b"I" => Self::Invert,
             b"a" | b"A" => Self::Ascii,
             b"q" | b"Q" => Self::Quit,
+            b"" => Self::Nothing,
             bytes => match Typed::parse(bytes) {
                 Some(Typed::Code(code)) => Self::Code(code),
                 _ => Self::Else,
@@ -99,6 +104,7 @@ impl Wizard<'_> {
                     Check::Right(step) => return self.confirm_twice(draft, step, talk),
                     other => other.in_words(draft.shape),
                 },
+                Said::Nothing => continue,
                 Said::Else => format!("A code has {} digits.", draft.shape.digits()),
             };
             tries = tries.saturating_sub(1);
@@ -165,14 +171,15 @@ impl Wizard<'_> {
             }
             page.push('\n');
         }
-        page.push_str("\nType one of them back, to show that you have them (q: later): ");
+        page.push_str("\nType one of them back, to show that you have them (q: later):\n> ");
         page
     }
 
     fn page(&self, draft: &Draft, look: Look) -> Zeroizing<String> {
         let (issuer, account) = self.names();
         let mut page = Zeroizing::new(String::with_capacity(16 * 1024));
-        let title = format!("Enrolling {} on {}, issuer {}", self.user, self.host, issuer.as_str());
+        let (issuer_name, device) = (issuer.as_str(), draft.label.as_str());
+        let title = format!("Enrolling {} on {}, issuer {issuer_name}, device \"{device}\"", self.user, self.host);
         page.push('\n');
         page.extend(title.chars().take(ROOM.columns));
         page.push('\n');
@@ -227,7 +234,7 @@ impl Wizard<'_> {
             );
             texts.extend(["     (for terminals without UTF-8)", "  q  gives up", ""].map(plain));
         } else {
-            texts.push(plain("If its lines break, or it is too large: make the letters smaller, or type the key."));
+            texts.push(plain("If it is too large here, make the letters smaller, or type the key."));
         }
         if let Some(seconds) = self.enrolling.login_grace_time.filter(|_| self.is_sshd) {
             texts.push(Zeroizing::new(format!("sshd hangs up {seconds} s after you have")));
@@ -252,28 +259,40 @@ impl Look {
     fn after(self, said: &Said) -> Self {
         match said {
             Said::Invert => Self { ink: if self.ink == Ink::Light { Ink::Dark } else { Ink::Light }, ..self },
-            _ => Self { style: Style::Ascii, ..self },
+            _ => Self { style: if self.style == Style::Ascii { Style::HalfBlocks } else { Style::Ascii }, ..self },
         }
     }
 }
 
-/// The picture; of the short URI where that of the long one would not fit. One in ASCII is higher than any terminal, and
-/// only its width counts.
+/// The picture; where that would not fit, of the short URI, or of shorter names. One in ASCII is higher than any terminal,
+/// and only its width counts.
 fn draw(draft: &Draft, issuer: &Name, account: &Name, look: Look) -> Option<Zeroizing<Vec<String>>> {
-    let long = Picture::of(&draft.uri(issuer, account)).ok()?.draw(look.style, look.ink, ROOM);
-    let is_low = look.style == Style::Ascii || long.size.lines <= ROOM.lines;
-    if is_low && long.size.columns <= ROOM.columns {
-        return Some(long.lines);
+    let cut = |name: &Name, most: usize| Name::parse(&name.as_str().chars().take(most).collect::<String>()).ok();
+    let short = |most: usize| {
+        let (issuer, account) = (cut(issuer, most)?, cut(account, most)?);
+        Some(otpauth::short_uri(&draft.secret, draft.shape, &issuer, &account))
+    };
+    let uris = [Some(draft.uri(issuer, account)), short(Name::MAX), short(SHORT), short(SHORTER)];
+    let mut last = None;
+    for uri in uris.into_iter().flatten() {
+        let drawing = Picture::of(&uri).ok()?.draw(look.style, look.ink, ROOM);
+        let fits = match look.style {
+            Style::HalfBlocks => drawing.size.lines <= ROOM.lines,
+            Style::Ascii => drawing.size.columns <= ROOM.columns,
+        };
+        last = Some(drawing.lines);
+        if fits {
+            break;
+        }
     }
-    let short = otpauth::short_uri(&draft.secret, draft.shape, issuer, account);
-    Some(Picture::of(&short).ok()?.draw(look.style, look.ink, ROOM).lines)
+    last
 }
 
 /// One line, in characters that every locale has.
 fn question(look: Look) -> &'static str {
     match look.style {
         Style::HalfBlocks => "Code from the app (or i: invert, a: ASCII picture, q: give up): ",
-        Style::Ascii => "Code from the app (or i: invert, q: give up): ",
+        Style::Ascii => "Code from the app (or i: invert, a: smaller picture, q: give up): ",
     }
 }
 

@@ -82,13 +82,22 @@ impl Outlook {
         service: &str,
     ) -> Result<Self, Ending> {
         Ok(match (decision.action, condition) {
-            (_, Condition::Revoked) => Self::LockedOut("revoked"),
+            (action, Condition::Revoked) => {
+                let starts_afresh = action == Action::Enroll && has_ticket(desk, vault, account, service)?;
+                if starts_afresh { Self::Enroll(FirstLogin::Ticket) } else { Self::LockedOut("revoked") }
+            }
             (Action::Allow | Action::Skip, _) => Self::Open,
             (Action::Deny, _) => Self::LockedOut("denied by the rule"),
             (_, Condition::NotEnrolled) => {
                 let used = if decision.grace.is_some() { vault.grace_used(account)? } else { 0 };
                 let is_shown = desk.policy.enrolling.services.iter().any(|known| known == service);
-                Self::of_newcomer(decision, used, is_shown, desk.policy.enrolling.first_login)
+                let newcomer = Self::of_newcomer(decision, used, is_shown, desk.policy.enrolling.first_login);
+                match newcomer {
+                    Self::Enroll(FirstLogin::Ticket) if !has_ticket(desk, vault, account, service)? => {
+                        Self::LockedOut("not enrolled, and no ticket is open")
+                    }
+                    other => other,
+                }
             }
             (_, Condition::Stale) => Self::LockedOut("enrolled under another name or user id"),
             (_, Condition::Damaged) => Self::LockedOut("state is damaged"),
@@ -154,6 +163,23 @@ impl Outlook {
             Self::Open | Self::RecoveryCode => String::new(),
         }
     }
+}
+
+/// Whether a ticket is open that somebody can type in a service, and that was made after a revocation.
+fn has_ticket(desk: &Desk, vault: &Vault, account: &Account, service: &str) -> Result<bool, Ending> {
+    let enrolling = &desk.policy.enrolling;
+    let is_taken = enrolling.first_login != FirstLogin::Off && enrolling.services.iter().any(|known| known == service);
+    let Some(tickets) = vault.tickets(account.uid)?.filter(|_| is_taken) else { return Ok(false) };
+    let revoked = vault.room(account.uid)?.map(|room| room.credentials()).transpose()?;
+    let revoked = revoked.and_then(|(credentials, _)| credentials.revoked).map(|revoked| revoked.time);
+    let now = desk.now()?.wall;
+    for ticket in tickets.all()? {
+        let is_later = revoked.is_none_or(|time| time < ticket.made);
+        if is_later && ticket.is_good(&account.name, service, now) && tickets.is_alive(ticket.id)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// `8h`, as the policy has it.

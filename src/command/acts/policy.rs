@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::str::FromStr;
 
-use qrtotp_core::policy::{Action, Decision, FirstLogin, Holds, Mistake, Policy, Rule, warnings};
+use qrtotp_core::files::{self, Privacy};
+use qrtotp_core::policy::{Action, Decision, FirstLogin, Holds, Mistake, Policy, Rule, Zone, warnings};
 use qrtotp_core::ports::{Clock, Directory};
 use qrtotp_core::vault::Vault;
 use qrtotp_core::words::{Account, Source, Uid, UserName, WallTime};
@@ -23,12 +24,24 @@ const MOST: u64 = 256 * 1024;
 /// Explains or simulates; checking needs no policy that can be read, see [`check`].
 pub fn run(desk: &Desk, act: &PolicyAct) -> Result<(), Ending> {
     match act {
-        PolicyAct::Check { file } => check(file.as_deref().unwrap_or(&desk.config), &desk.screen),
+        PolicyAct::Check { file } => {
+            let file = file.as_deref().unwrap_or(&desk.config);
+            check(file, file == desk.config, &desk.screen)
+        }
         PolicyAct::Explain { user, service, from, at } => {
             explain(desk, user, &question(desk, service, from.as_deref(), at.as_deref())?)
         }
         PolicyAct::Simulate { service, from } => simulate(desk, &question(desk, service, from.as_deref(), None)?),
     }
+}
+
+/// Zones that this machine does not know.
+fn missing_zones(policy: &Policy, now: WallTime) -> Vec<Mistake> {
+    let is_missing = |rule: &&Rule| Zone::offset_at(&rule.times.zone, now).is_none();
+    let what =
+        "the zone of this rule is not known here: it is not known when the rule holds, so the stricter way counts";
+    let note = |rule: &Rule| Mistake { line: rule.line, column: 1, what: what.to_owned() };
+    policy.rules.iter().filter(is_missing).map(note).collect()
 }
 
 /// Groups that this machine does not know. A rule that names one is decided both ways for whoever is in none of its groups.
@@ -47,7 +60,12 @@ fn missing_groups(policy: &Policy) -> Vec<Mistake> {
 }
 
 /// Names every mistake of a file, with its place, and what is probably not meant.
-pub fn check(file: &Path, screen: &Screen) -> Result<(), Ending> {
+///
+/// The file that logins read must be as they want it, too: root's, and written by nobody else.
+pub fn check(file: &Path, is_live: bool, screen: &Screen) -> Result<(), Ending> {
+    if is_live {
+        files::open_path(file, Privacy::ReadableByAll)?;
+    }
     let fail = |error: std::io::Error| Ending::new(Code::Untrusted, format!("{}: {error}", file.display()));
     if std::fs::metadata(file).map_err(fail)?.len() > MOST {
         return Err(Ending::new(Code::Untrusted, format!("{}: is larger than {MOST} bytes", file.display())));
@@ -55,7 +73,10 @@ pub fn check(file: &Path, screen: &Screen) -> Result<(), Ending> {
     let text = std::fs::read_to_string(file).map_err(fail)?;
     let now = SystemClock.now().map(|now| now.wall).unwrap_or_default();
     let (mistakes, warned, rules) = match Policy::parse(&text) {
-        Ok(policy) => (Vec::new(), [warnings(&policy, now), missing_groups(&policy)].concat(), policy.rules.len()),
+        Ok(policy) => {
+            let found = [warnings(&policy, now), missing_groups(&policy), missing_zones(&policy, now)].concat();
+            (Vec::new(), found, policy.rules.len())
+        }
         Err(mistakes) => (mistakes, Vec::new(), 0),
     };
     let lines = |kind: &str, list: &[Mistake]| {

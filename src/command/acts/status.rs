@@ -309,7 +309,10 @@ impl Report {
                 let off = state.unwrap_or_default();
                 lines.push(format!("  device     {} ({}{off}), added {}", device.label, device.id, device.added));
             }
-            lines.push(format!("  recovery   {} of {} codes left", self.recovery_left(), credentials.recovery.len()));
+            lines.push(match credentials.recovery.len() {
+                0 => "  recovery   no codes yet; the next login that can show them does".to_owned(),
+                all => format!("  recovery   {} of {all} codes left", self.recovery_left()),
+            });
         }
         if let Some(state) = &self.state {
             lines.extend(state_lines(state, desk)?);

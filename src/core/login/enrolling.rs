@@ -24,7 +24,7 @@ const TRIES: u32 = 3;
 
 /// What is told where a picture cannot be shown.
 const ELSEWHERE: &str =
-    "No device is enrolled. It cannot be done here: log in where questions can be asked, as ssh does at a terminal.";
+    "No device is enrolled, and none can be here:\nlog in where questions can be asked, as ssh does at a terminal.";
 
 /// Time that somebody without enrollment still has.
 struct GraceLeft {
@@ -74,12 +74,12 @@ impl Login<'_> {
             (FirstLogin::FirstFactor, grace) if enrolls && self.has_first_factor() => {
                 match (self.enroll(Permit::FirstFactor(self.policy), &default_label()?, talk), grace) {
                     (Ok(_), _) => Ok(Some(Cause::Enrolled)),
-                    (Err(Cause::GivenUp | Cause::NoConversation), Some(grace)) => self.let_in(&grace),
+                    (Err(Cause::GivenUp | Cause::NoConversation), Some(grace)) => self.let_in(&grace, talk),
                     (Err(cause), _) => Err(cause),
                 }
             }
             (FirstLogin::Ticket, Some(grace)) if enrolls => self.ask_ticket(&grace, talk),
-            (_, Some(grace)) => self.let_in(&grace),
+            (_, Some(grace)) => self.let_in(&grace, talk),
             (_, None) if self.decision.action == Action::Enroll && !enrolls => self.ask_in_vain(talk).map(Some),
             (_, None) => Ok(None),
         }
@@ -116,7 +116,7 @@ impl Login<'_> {
 
     /// Lets somebody in without a code, and counts that where it is limited. He may have sat at a question for days: the time
     /// must not be over, and he must still be new.
-    fn let_in(&mut self, grace: &GraceLeft) -> Result<Option<Cause>, Cause> {
+    fn let_in(&mut self, grace: &GraceLeft, talk: &mut dyn Conversation) -> Result<Option<Cause>, Cause> {
         self.check_policy()?;
         let mut left = None;
         if let Some((account, most)) = self.account.as_ref().zip(self.decision.grace.and_then(|grace| grace.logins)) {
@@ -131,8 +131,12 @@ impl Login<'_> {
             return Err(Cause::Overtaken);
         }
         let notice = self.notice(&GraceLeft { until: grace.until, logins: left });
-        self.event.detail = Some(Printable::new(notice.as_bytes()));
-        self.grace_notice = Some(notice);
+        self.event.detail = Some(Printable::new(notice.replace('\n', " ").as_bytes()));
+        if self.request.silent {
+            // What is only told is not shown there, and nobody shall use his logins up without knowing.
+            let _ = talk.ask(Prompt { text: &format!("{notice}\nEnter: "), echo: true });
+        }
+        self.notice = Some(notice);
         Ok(Some(Cause::Grace))
     }
 
@@ -152,14 +156,14 @@ impl Login<'_> {
                 format!("You get in without one {logins} more {times}{until}")
             }
         };
-        format!("You have no one-time code yet. {rest}.")
+        format!("You have no one-time code yet.\n{rest}.")
     }
 
     /// A ticket, or nothing, from somebody who gets in without one too.
     fn ask_ticket(&mut self, grace: &GraceLeft, talk: &mut dyn Conversation) -> Result<Option<Cause>, Cause> {
         let mut remark = self.notice(grace);
         for _ in 0..TRIES {
-            let text = format!("\n{remark}\nEnrollment ticket (Enter: later): ");
+            let text = format!("\n{remark}\nEnrollment ticket, from your administrator (Enter: later): ");
             // A host that cannot ask lets him in all the same.
             let (answer, now) = match self.listen(talk, &text, true) {
                 Err(Cause::NoConversation) => break,
@@ -168,7 +172,13 @@ impl Login<'_> {
             if self.is_stand_in(&answer) {
                 return Ok(None);
             }
-            let Some(typed) = typed::ticket(answer.bytes()).filter(|_| !self.is_password(&answer)) else { break };
+            if answer.bytes().trim_ascii().is_empty() || self.is_password(&answer) {
+                break;
+            }
+            let Some(typed) = typed::ticket(answer.bytes()) else {
+                remark = "That is no ticket: it has three groups of four letters and digits.".to_owned();
+                continue;
+            };
             let heard = Heard { answer, said: Said::Ticket(typed), now };
             self.heed_flood(&heard)?;
             let Said::Ticket(typed) = &heard.said else { break };
@@ -178,7 +188,7 @@ impl Login<'_> {
                 done => return done.map(Some),
             }
         }
-        self.let_in(grace)
+        self.let_in(grace, talk)
     }
 
     /// A ticket was typed. Who has no enrollment, or a revoked one that the ticket came after, enrolls with it; who has one
@@ -200,7 +210,7 @@ impl Login<'_> {
             Standing::RevokedAt(_) => Err(Cause::Revoked),
             Standing::Stale => Err(Cause::Stale),
             Standing::Enrolled => {
-                let text = "That ticket is good. One-time code of a device that you have: ";
+                let text = "That ticket is good. Now a code of a device that you have, or a recovery code: ";
                 let heard = self.ask_plain(talk, text)?;
                 self.heed_flood(&heard)?;
                 let cause = self.authenticate(&heard, talk)?;
@@ -300,7 +310,11 @@ impl Login<'_> {
         let (enrollment, stored) = stored.map_err(|reason| {
             let cause = self.not_stored(reason);
             // Asked, because sshd drops what is only told before a refusal. Who cannot be asked has been refused all the same.
-            let text = format!("\nNothing was stored ({}). The log of this host says why. Enter: ", cause.reason());
+            let what = match cause {
+                Cause::Overtaken => "somebody was faster, or no more devices are allowed",
+                _ => "the log of this host says why",
+            };
+            let text = format!("\nNothing was stored ({}): {what}. Enter: ", cause.reason());
             let _ = talk.ask(Prompt { text: &text, echo: true });
             cause
         })?;
@@ -325,6 +339,7 @@ impl Login<'_> {
         self.event.enrollment = Some(enrollment);
         if stored == Stored::First {
             (self.event.factor, self.event.device) = (Some(Factor::Totp), Some(device.clone()));
+            self.notice = Some("You are enrolled. From now on a code is asked.".to_owned());
         }
         let reason = match stored {
             Stored::First => "enrolled",

@@ -86,8 +86,17 @@ fn grace_in_vain(rule: &Rule) -> Option<String> {
 }
 
 fn enrolls_nobody(rule: &Rule, policy: &Policy) -> Option<String> {
-    let is_it = rule.action == Action::Enroll && policy.enrolling.first_login == FirstLogin::Off;
-    is_it.then(|| "nobody enrolls by this rule: enroll.first_login is \"off\"".to_owned())
+    let enrolling = &policy.enrolling;
+    let is_shown = |services: &Vec<String>| services.iter().any(|service| enrolling.services.contains(service));
+    let what = match () {
+        () if rule.action != Action::Enroll => return None,
+        () if enrolling.first_login == FirstLogin::Off => "enroll.first_login is \"off\"",
+        () if !rule.services.as_ref().map_or(!enrolling.services.is_empty(), is_shown) => {
+            "none of its services is in enroll.services"
+        }
+        () => return None,
+    };
+    Some(format!("nobody enrolls by this rule: {what}"))
 }
 
 fn short_of_time(rule: &Rule, policy: &Policy) -> Option<String> {

@@ -91,7 +91,12 @@ fn the_page_holds_a_picture_the_key_and_who_enrolls_where() {
         read_back(&asked[0], Ink::Light),
         "otpauth://totp/h1:alice?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=h1"
     );
-    for part in ["\nEnrolling alice on h1, issuer h1\n", "  GEZD GNBV GY3T QOJQ", "hangs up 120 s", "q: give up): "] {
+    for part in [
+        "\nEnrolling alice on h1, issuer h1, device \"phone\"\n",
+        "  GEZD GNBV GY3T QOJQ",
+        "hangs up 120 s",
+        "q: give up): ",
+    ] {
         assert!(asked[0].contains(part), "{part}");
     }
 }
@@ -113,6 +118,22 @@ fn a_page_of_usual_names_fits_80_columns_and_24_lines_with_the_line_of_the_ssh_c
 }
 
 #[test]
+fn names_too_long_for_a_picture_are_cut_in_it_and_the_page_still_fits() {
+    let issuer = "Example University Hospital, Department of Radiology, Oncology";
+    let room = Room::new(&format!("[enroll]\nissuer = \"{issuer}\"\n"));
+    let (_, asked) = room.confirm_for("carol.christiansen.von.und.zu.holstein", "h1", vec![says("a"), says("q")]);
+    assert!(
+        asked[0].split('\n').count() <= 24 && asked[0].lines().all(|line| line.chars().count() <= 80),
+        "{}",
+        asked[0]
+    );
+    assert!(asked[1].lines().all(|line| line.len() <= 80), "{}", asked[1]);
+    for page in &asked {
+        assert!(read_back(page, Ink::Light).contains("Example%20Univ"), "{page}");
+    }
+}
+
+#[test]
 fn the_picture_can_be_inverted_and_drawn_in_ascii_as_often_as_wanted() {
     let room = Room::new("");
     let (done, asked) = room.confirm(vec![says("i"), says(" A "), says("I"), says("q")]);
@@ -121,6 +142,8 @@ fn the_picture_can_be_inverted_and_drawn_in_ascii_as_often_as_wanted() {
         assert!(read_back(page, ink).starts_with("otpauth://"));
     }
     assert!(asked[2].is_ascii() && asked[3].is_ascii());
+    let (_, asked) = room.confirm(vec![says("a"), says("a"), says("q")]);
+    assert_eq!(asked[0], asked[2], "and small again");
     let presses = |count| (0..count).map(|_| says("i")).collect();
     assert_eq!(room.confirm(presses(ANSWERS)).0, Err(Stopped::GivenUp), "nobody is kept busy for ever");
 }
@@ -132,6 +155,8 @@ fn a_wrong_code_asks_again_and_the_fifth_ends() {
     assert_eq!(done, Ok(room.step()));
     assert!(asked[1].contains("That code is wrong") && asked[1].contains("4 tries are left"), "{}", asked[1]);
     assert!(asked[2].contains("A code has 6 digits") && asked[2].contains("3 tries are left"), "{}", asked[2]);
+    let (done, asked) = room.confirm(vec![says(""), says(room.code(0))]);
+    assert!(done.is_ok() && asked[0] == asked[1], "nothing costs nothing");
     let (done, asked) = room.confirm((0..TRIES).map(|_| says("000000")).collect());
     assert_eq!((done, asked.len()), (Err(Stopped::GivenUp), 5));
     let (_, asked) = room.confirm(vec![says(room.code(4)), says("q")]);

@@ -573,14 +573,24 @@ fn with_time_left_a_ticket_may_be_typed_and_enter_goes_on_without() {
     let home = grace("grace_logins = 2", "enroll");
     let typed = bobs_ticket(&home);
     assert_eq!(bob(&home, &[""]).cause, Grace);
-    let seen = bob(&home, &["0000-0000-0000", &typed, "q"]);
+    let seen = bob(&home, &["0000-0000-0000", "hello", &typed, "q"]);
     assert_eq!(seen.cause, Grace);
     assert!(seen.asked[0].0.contains("1 more time") && seen.asked[1].0.contains("not good"), "{:?}", seen.asked);
+    assert!(seen.asked[2].0.contains("That is no ticket"), "{:?}", seen.asked);
     assert_eq!(bob(&home, &[&typed, "$key", "q"]).cause, Enrolled, "no time is left, the ticket is good");
     assert_eq!(home.vault().grace_used(&account()).unwrap(), 0);
     let home = grace("grace_logins = 1", "enroll");
     let person = Person { sees_nothing: true, ..Person::default() };
     assert_eq!(home.meet(&home.request("bob"), person).cause, Grace, "a host that cannot ask lets him in all the same");
+}
+
+#[test]
+fn where_nothing_is_told_the_notice_is_a_question() {
+    let home = grace("grace_logins = 1", "enroll");
+    let silent = Request { silent: true, ..home.request("bob") };
+    let seen = meet(&home, &silent, &[""]);
+    assert_eq!((seen.cause, seen.told.len()), (Grace, 0));
+    assert!(seen.asked[0].0.contains("the last login without one.\nEnter: "), "{:?}", seen.asked);
 }
 
 #[test]
