@@ -8,6 +8,7 @@ use qrtotp_tests::product::{POLICY, Parameters, STATE, example};
 use qrtotp_tests::sandbox::Sandbox;
 use qrtotp_tests::script::code;
 use qrtotp_tests::ssh::config_of;
+use qrtotp_tests::users;
 
 const README: &str = include_str!("../README.md");
 const MANUAL: &str = include_str!("../packaging/man/qrtotp.7");
@@ -105,19 +106,26 @@ fn every_command_of_the_manual_page_does_what_it_says() {
     commands.iter().for_each(|command| try_out(command));
 }
 
-/// Adds the groups that a policy names.
-fn add_groups(policy: &str) {
-    let lists = policy.lines().filter(|line| line.starts_with("groups"));
-    let names = lists.flat_map(|line| line.split('"').skip(1).step_by(2));
-    let new = names.enumerate().map(|(number, name)| format!("{name}:x:{}:\n", 4000 + number)).collect::<String>();
+/// Adds the groups, users and services that a policy names.
+fn add_names(policy: &str) {
+    let names = |list: &'static str| {
+        let lines = policy.lines().filter(move |line| line.starts_with(list));
+        lines.flat_map(|line| line.split('#').next().unwrap().split('"').skip(1).step_by(2))
+    };
+    let groups = names("groups").enumerate().map(|(number, name)| format!("{name}:x:{}:\n", 4000 + number));
     let text = fs::read_to_string("/etc/group").unwrap();
-    fs::write("/etc/group", text + &new).unwrap();
+    fs::write("/etc/group", text + &groups.collect::<String>()).unwrap();
+    let known = fs::read_to_string("/etc/passwd").unwrap();
+    for (number, name) in (5000..).zip(names("users").filter(|name| !known.contains(&format!("{name}:")))) {
+        users::add(name, number);
+    }
+    names("services").for_each(|name| fs::write(format!("/etc/pam.d/{name}"), "").unwrap());
 }
 
 /// Checks a policy as if its days were still to come; gives what the command says.
 fn check(sandbox: &Sandbox, policy: &str) -> String {
     sandbox.policy(&policy.replace("= 2027-", "= 2097-"));
-    add_groups(policy);
+    add_names(policy);
     let checked = sandbox.qrtotp(&["policy", "check"]);
     assert_eq!(checked.code, 0, "{checked:?}\n{}", fs::read_to_string(POLICY).unwrap());
     checked.stdout

@@ -104,6 +104,8 @@ struct Login<'a> {
     event: Event,
     failures: Failures,
     recovery_left: Option<usize>,
+    /// Whether the answer judged last was what a device shows, used before or not.
+    first_was_right: bool,
     /// Which version of the credentials the code was judged by.
     judged_by: Option<Version>,
     /// Whether the enrollment has no recovery codes yet.
@@ -151,6 +153,7 @@ impl<'a> Login<'a> {
             event,
             failures: Failures::default(),
             recovery_left: None,
+            first_was_right: false,
             judged_by: None,
             lacks_recovery: false,
             notice: None,
@@ -195,8 +198,11 @@ impl<'a> Login<'a> {
             Judged::Final(cause) => cause,
             Judged::Second(hit) => {
                 let second = self.ask_plain(talk, &self.policy.prompts.second)?;
+                // A code that was right and used before looks like none to the second one.
+                let was_used = hit.is_none() && self.first_was_right;
                 match self.judge(&second, Some(hit))?.0 {
                     Judged::Final(Cause::Code) => Cause::TwoCodes,
+                    Judged::Final(Cause::Wrong) if was_used => Cause::Replayed,
                     Judged::Final(Cause::Wrong | Cause::Early | Cause::Late) | Judged::Second(_) => Cause::SecondCode,
                     Judged::Final(cause) => cause,
                 }
@@ -415,6 +421,7 @@ impl<'a> Login<'a> {
         let refusal = subject.refusal.map_or("none", Cause::reason);
         self.world.events.debug(&format!("found {}, ruled {}, refusal {refusal}", evidence.word(), ruling.word()));
         self.note(&subject, &evidence, &entry, &state);
+        self.first_was_right = evidence.is_right() && !subject.is_decoy();
         self.refuse_if_changed(vault, &subject)?;
         self.checkpoint(&journal, &history, &entry, &state, subject.is_decoy());
         let judged = match (ruling, subject.refusal) {

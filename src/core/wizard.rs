@@ -109,6 +109,8 @@ impl Wizard<'_> {
             };
             tries = tries.saturating_sub(1);
             if tries == 0 {
+                // Asked, because sshd drops what is only told before a refusal.
+                let _ = ask(talk, &format!("\n{remark}\nNothing was stored; a ticket is as good as before. Enter: "));
                 break;
             }
             text = Zeroizing::new(format!("\n{remark} {}\n{}", left(tries), question(look)));

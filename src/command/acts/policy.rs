@@ -35,6 +35,35 @@ pub fn run(desk: &Desk, act: &PolicyAct) -> Result<(), Ending> {
     }
 }
 
+/// Users that this machine does not know.
+fn missing_users(policy: &Policy) -> Vec<Mistake> {
+    let is_missing = |name: &&String| {
+        let name = UserName::parse(name.as_bytes());
+        name.is_none_or(|name| matches!(Users.find(&name), Ok(None)))
+    };
+    named(policy, |rule| rule.users.as_ref(), is_missing, |name| format!("there is no user {name} here"))
+}
+
+/// Services that PAM has no file for.
+fn missing_services(policy: &Policy) -> Vec<Mistake> {
+    let is_missing = |name: &&String| !Path::new("/etc/pam.d").join(name).exists();
+    named(policy, |rule| rule.services.as_ref(), is_missing, |name| format!("there is no service {name} in /etc/pam.d"))
+}
+
+/// A warning for each name in a list of a rule of which something is true.
+fn named(
+    policy: &Policy,
+    list: impl Fn(&Rule) -> Option<&Vec<String>>,
+    is_it: impl Fn(&&String) -> bool,
+    what: impl Fn(&String) -> String,
+) -> Vec<Mistake> {
+    let of_rule = |rule: &Rule| {
+        let names = list(rule).into_iter().flatten().filter(&is_it);
+        names.map(|name| Mistake { line: rule.line, column: 1, what: what(name) }).collect::<Vec<_>>()
+    };
+    policy.rules.iter().flat_map(of_rule).collect()
+}
+
 /// Zones that this machine does not know.
 fn missing_zones(policy: &Policy, now: WallTime) -> Vec<Mistake> {
     let is_missing = |rule: &&Rule| Zone::offset_at(&rule.times.zone, now).is_none();
@@ -47,16 +76,16 @@ fn missing_zones(policy: &Policy, now: WallTime) -> Vec<Mistake> {
 /// Groups that this machine does not know. A rule that names one is decided both ways for whoever is in none of its groups.
 fn missing_groups(policy: &Policy) -> Vec<Mistake> {
     let is_missing = |name: &&String| Users.has_group(name) != Ok(true);
-    let of_rule = |rule: &Rule| {
-        let what = |name: &String| {
+    named(
+        policy,
+        |rule| rule.groups.as_ref(),
+        is_missing,
+        |name| {
             format!(
                 "there is no group {name} here: it is not known who is in it, so the stricter way counts for everybody"
             )
-        };
-        let missing = rule.groups.iter().flatten().filter(is_missing);
-        missing.map(|name| Mistake { line: rule.line, column: 1, what: what(name) }).collect::<Vec<_>>()
-    };
-    policy.rules.iter().flat_map(of_rule).collect()
+        },
+    )
 }
 
 /// Names every mistake of a file, with its place, and what is probably not meant.
@@ -74,7 +103,8 @@ pub fn check(file: &Path, is_live: bool, screen: &Screen) -> Result<(), Ending> 
     let now = SystemClock.now().map(|now| now.wall).unwrap_or_default();
     let (mistakes, warned, rules) = match Policy::parse(&text) {
         Ok(policy) => {
-            let found = [warnings(&policy, now), missing_groups(&policy), missing_zones(&policy, now)].concat();
+            let here = [missing_groups(&policy), missing_users(&policy), missing_services(&policy)].concat();
+            let found = [warnings(&policy, now), here, missing_zones(&policy, now)].concat();
             (Vec::new(), found, policy.rules.len())
         }
         Err(mistakes) => (mistakes, Vec::new(), 0),

@@ -276,8 +276,12 @@ impl Login<'_> {
         });
         let found = found.map_err(|trouble| self.broken(&trouble))?;
         let good = found.as_ref().map_or(&[][..], |(_, good)| good.as_slice());
-        let ticket = Tickets::find(good, typed).cloned();
-        let Some(((tickets, good), ticket)) = found.zip(ticket) else { return Err(Cause::TicketRefused) };
+        let (ticket, open) = (Tickets::find(good, typed).cloned(), good.len());
+        let Some(((tickets, good), ticket)) = found.zip(ticket) else {
+            let what = format!("{open} tickets of the user were open in this service, and none was typed");
+            self.event.detail = Some(Printable::new(what.as_bytes()));
+            return Err(Cause::TicketRefused);
+        };
         let taken_back = good.iter().try_for_each(|ticket| tickets.take_back_try(ticket.id));
         taken_back.map_err(|trouble| self.broken(&trouble))?;
         Ok((tickets, ticket))

@@ -157,8 +157,9 @@ fn a_wrong_code_asks_again_and_the_fifth_ends() {
     assert!(asked[2].contains("A code has 6 digits") && asked[2].contains("3 tries are left"), "{}", asked[2]);
     let (done, asked) = room.confirm(vec![says(""), says(room.code(0))]);
     assert!(done.is_ok() && asked[0] == asked[1], "nothing costs nothing");
-    let (done, asked) = room.confirm((0..TRIES).map(|_| says("000000")).collect());
-    assert_eq!((done, asked.len()), (Err(Stopped::GivenUp), 5));
+    let (done, asked) = room.confirm((0..TRIES).map(|_| says("000000")).chain([says("")]).collect());
+    assert_eq!((done, asked.len()), (Err(Stopped::GivenUp), 6));
+    assert!(asked[5].contains("Nothing was stored"), "{}", asked[5]);
     let (_, asked) = room.confirm(vec![says(room.code(4)), says("q")]);
     assert!(asked[1].contains("2 min 0 s ahead of"), "{}", asked[1]);
 }
