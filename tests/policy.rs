@@ -94,6 +94,30 @@ fn simulate_shows_who_would_be_locked_out() {
     assert_eq!(login("carol"), ("locked out".to_owned(), "not enrolled".to_owned()));
     assert_eq!(login("dave"), ("locked out".to_owned(), "denied by the rule".to_owned()));
     assert!(sandbox.qrtotp(&["policy", "simulate", "--service", "sshd"]).stdout.contains("would be locked out"));
+    sandbox.policy("[[rule]]\naction = \"skip\"\nuntil = 2097-01-01\n");
+    let out_at = |time: &[&str]| {
+        let asked = [&["policy", "simulate", "--service", "sshd", "--json"], time].concat();
+        sandbox.qrtotp(&asked).json()["locked_out"].as_u64().unwrap()
+    };
+    assert_eq!(out_at(&[]), 0);
+    assert!(out_at(&["--at", "2098-01-01T00:00:00Z"]) > 0, "the day has passed");
+}
+
+#[test]
+fn check_names_what_is_not_on_this_machine_and_a_file_that_logins_refuse() {
+    let sandbox = Sandbox::new();
+    sandbox.policy(
+        "[[rule]]\nusers = [\"alize\", \"alice\"]\nservices = [\"ssh\", \"code\"]\ngroups = [\"oncal\", \"alice\"]\n\
+         hours = \"08:00-18:00\"\nzone = \"Europe/Berln\"\naction = \"deny\"\n",
+    );
+    let warned = sandbox.qrtotp(&["policy", "check"]);
+    for part in ["no group oncal", "no user alize", "no service ssh in", "zone of this rule is not known"] {
+        assert!(warned.code == 0 && warned.stdout.contains(part), "{part}: {warned:?}");
+    }
+    assert_eq!(warned.stdout.matches("warning: ").count(), 4, "{warned:?}");
+    fs::set_permissions(POLICY, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let refused = sandbox.qrtotp(&["policy", "check"]);
+    assert!(refused.code == 4 && refused.stderr.contains("chmod go-w"), "{refused:?}");
 }
 
 fn pick<'a>(list: &[&'a str]) -> &'a str {

@@ -240,6 +240,9 @@ pub enum PolicyAct {
         /// From which address [default: this machine].
         #[arg(long, value_name = "ADDRESS")]
         from: Option<String>,
+        /// At which time, as 2027-03-31T18:00:00Z [default: now].
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
     },
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use qrtotp_core::files::{self, Privacy};
+use qrtotp_core::policy::rules::Until;
 use qrtotp_core::policy::{Action, Decision, FirstLogin, Holds, Mistake, Policy, Rule, Zone, warnings};
 use qrtotp_core::ports::{Clock, Directory};
 use qrtotp_core::vault::Vault;
@@ -31,7 +32,9 @@ pub fn run(desk: &Desk, act: &PolicyAct) -> Result<(), Ending> {
         PolicyAct::Explain { user, service, from, at } => {
             explain(desk, user, &question(desk, service, from.as_deref(), at.as_deref())?)
         }
-        PolicyAct::Simulate { service, from } => simulate(desk, &question(desk, service, from.as_deref(), None)?),
+        PolicyAct::Simulate { service, from, at } => {
+            simulate(desk, &question(desk, service, from.as_deref(), at.as_deref())?)
+        }
     }
 }
 
@@ -64,9 +67,15 @@ fn named(
     policy.rules.iter().flat_map(of_rule).collect()
 }
 
-/// Zones that this machine does not know.
+/// Zones that this machine does not know, of rules that need one.
 fn missing_zones(policy: &Policy, now: WallTime) -> Vec<Mistake> {
-    let is_missing = |rule: &&Rule| Zone::offset_at(&rule.times.zone, now).is_none();
+    let is_local = |end: Option<Until>| matches!(end, Some(Until::Local(_)));
+    let needs_one = |rule: &Rule| {
+        let times = &rule.times;
+        let has_local_end = is_local(times.until) || is_local(rule.grace.and_then(|grace| grace.until));
+        times.hours.is_some() || times.days.is_some() || has_local_end
+    };
+    let is_missing = |rule: &&Rule| needs_one(rule) && Zone::offset_at(&rule.times.zone, now).is_none();
     let what =
         "the zone of this rule is not known here: it is not known when the rule holds, so the stricter way counts";
     let note = |rule: &Rule| Mistake { line: rule.line, column: 1, what: what.to_owned() };
