@@ -127,15 +127,17 @@ impl Login<'_> {
             }
             left = Some(u64::from(most).saturating_sub(used));
         }
-        if !self.is_newcomer()? {
-            return Err(Cause::Overtaken);
-        }
         let notice = self.notice(&GraceLeft { until: grace.until, logins: left });
-        self.event.detail = Some(Printable::new(notice.replace('\n', " ").as_bytes()));
         if self.request.silent {
             // What is only told is not shown there, and nobody shall use his logins up without knowing.
             let _ = talk.ask(Prompt { text: &format!("{notice}\nEnter: "), echo: true });
         }
+        // Last of all, because the question waited too.
+        self.check_policy()?;
+        if !self.is_newcomer()? {
+            return Err(Cause::Overtaken);
+        }
+        self.event.detail = Some(Printable::new(notice.replace('\n', " ").as_bytes()));
         self.notice = Some(notice);
         Ok(Some(Cause::Grace))
     }
@@ -355,10 +357,7 @@ impl Login<'_> {
             Permit::Ticket(tickets, ticket) => tickets.remove(ticket.id),
             Permit::FirstFactor(_) => Ok(()),
         };
-        let tidied = tidied.and_then(|()| vault.forget_grace(account.uid)).and_then(|()| self.forget_places(account));
-        if let Err(trouble) = tidied {
-            self.world.events.debug(&format!("left over: {trouble}"));
-        }
+        self.tidied(tidied.and_then(|()| vault.forget_grace(account.uid)).and_then(|()| self.forget_places(account)));
     }
 
     /// What is remembered holds for the credentials as they were.
@@ -389,7 +388,15 @@ impl Login<'_> {
         }
         let vault = Vault::open(&self.policy.state_dir)?;
         enroll::store_recovery(&vault, account, enrollment, set.kept)?;
-        Ok(self.forget_places(account).map(|()| true)?)
+        self.tidied(self.forget_places(account));
+        Ok(true)
+    }
+
+    /// What is left over does no harm; the log says what it is.
+    fn tidied(&self, done: Result<(), Trouble>) {
+        if let Err(trouble) = done {
+            self.world.events.debug(&format!("left over: {trouble}"));
+        }
     }
 
     fn spent_recovery(&self, account: &Account) -> Result<Vec<Selector>, NotStored> {

@@ -632,11 +632,15 @@ fn a_revocation_while_a_page_is_on_the_screen_refuses_the_login() {
 
 /// Bob sits at the question that goes on without a ticket while something happens, and presses Enter.
 fn parked(home: &Home<'_>, meanwhile: impl FnOnce()) -> Cause {
+    parked_at(home, &home.request("bob"), meanwhile)
+}
+
+fn parked_at(home: &Home<'_>, request: &Request, meanwhile: impl FnOnce()) -> Cause {
     let parked: Says<'_> = Box::new(|| {
         meanwhile();
         Some(Vec::new())
     });
-    home.meet(&home.request("bob"), Person { answers: [parked].into(), ..Person::default() }).cause
+    home.meet(request, Person { answers: [parked].into(), ..Person::default() }).cause
 }
 
 #[test]
@@ -655,6 +659,25 @@ fn a_login_parked_at_its_question_gets_in_only_if_everything_still_is_so() {
     assert_eq!(parked(&home, || install(&home, Some(lost))), Overtaken, "revoked meanwhile");
     let home = grace("enroll_by = 2023-11-15\nzone = \"UTC\"", "enroll");
     assert_eq!(parked(&home, || home.wait(26 * 3600)), Policy, "the day has passed");
+    // The same where the notice is the question.
+    let silent = |home: &Home<'_>| Request { silent: true, ..home.request("bob") };
+    let home = grace("grace_logins = 9", "require");
+    assert_eq!(parked_at(&home, &silent(&home), || {}), Grace);
+    assert_eq!(parked_at(&home, &silent(&home), || install(&home, None)), Overtaken, "enrolled meanwhile");
+    let home = grace("enroll_by = 2023-11-15\nzone = \"UTC\"", "require");
+    assert_eq!(parked_at(&home, &silent(&home), || home.wait(26 * 3600)), Policy, "the day has passed");
+}
+
+/// The runtime folder cannot be used: what is remembered cannot be forgotten, and the codes count all the same.
+#[test]
+fn recovery_codes_that_were_typed_back_count_though_something_is_left_over() {
+    let home = Home::with_policy("");
+    home.change(|credentials| credentials.recovery.clear());
+    std::fs::write(&home.policy.runtime_dir, "in the way").unwrap();
+    let code = home.code();
+    let seen = meet(&home, &home.request("alice"), &[&code, "$recovery"]);
+    assert_eq!((seen.cause, seen.told.len(), kinds(&seen)), (Code, 0, vec![Kind::RecoverySet]));
+    assert_eq!(credentials_of(&home, ALICE).unwrap().recovery.len(), 10);
 }
 
 #[test]
