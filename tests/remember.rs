@@ -59,14 +59,13 @@ fn without_a_terminal_there_is_no_session_to_remember() {
     let alice = sandbox.enroll("alice");
     sandbox.policy(REMEMBER);
     sandbox.service("sudo", example("sudo"));
-    for steps in [-2, -1] {
-        let mut command = sandbox.command_as(2001, "/usr/bin/setsid");
-        command.args(["-w", "sudo", "-S", "-k", "id", "-un"]).stdin(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let answers = format!("{PASSWORD}\n{}\n", alice.phone.code_in(steps));
-        child.stdin.take().unwrap().write_all(answers.as_bytes()).unwrap();
-        assert_eq!(child.wait_with_output().unwrap().stdout, b"root\n");
-    }
+    // Twice in one session, which has no terminal.
+    let mut command = sandbox.command_as(2001, "/usr/bin/setsid");
+    command.args(["-w", "sh", "-c", "sudo -S -k id -un; sudo -S -k id -un"]).stdin(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let answers = [-2, -1].map(|steps| format!("{PASSWORD}\n{}\n", alice.phone.code_in(steps))).concat();
+    child.stdin.take().unwrap().write_all(answers.as_bytes()).unwrap();
+    assert_eq!(child.wait_with_output().unwrap().stdout, b"root\nroot\n");
     assert_eq!(sandbox.reasons(), ["code", "code"]);
 }
 

@@ -226,28 +226,7 @@ impl Event {
             scene.rhost.as_field(),
             self.reason.as_field(),
         );
-        if self.kind != Kind::Login {
-            push_field(&mut line, "event", &kind_word(self.kind));
-        }
-        if let Some((id, label)) = &self.device {
-            push_field(&mut line, "device", &id.to_string());
-            push_field(&mut line, "label", &field(label.as_str()));
-        }
-        if let Some(offset) = self.offset {
-            push_field(&mut line, "offset", &offset.to_string());
-        }
-        if let Some(target) = &self.target {
-            push_field(&mut line, "target", &field(target.as_str()));
-        }
-        if let Some(rule) = self.rule {
-            push_field(&mut line, "rule", &rule.to_string());
-        }
-        if let Some(ticket) = self.ticket {
-            push_field(&mut line, "ticket", &ticket.to_string());
-        }
-        if let Some(left) = self.budget_left {
-            push_field(&mut line, "budget", &left.to_string());
-        }
+        self.facts().iter().for_each(|(name, value)| push_field(&mut line, name, value));
         push_field(&mut line, "id", &self.id.to_string());
         if let Some(detail) = &self.detail {
             line.push_str(" detail=\"");
@@ -255,6 +234,22 @@ impl Event {
             line.push('"');
         }
         line
+    }
+
+    /// What is known beyond the classic form, in order.
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let (id, label) = self.device.as_ref().map(|(id, label)| (id.to_string(), field(label.as_str()))).unzip();
+        let facts = [
+            ("event", (self.kind != Kind::Login).then(|| kind_word(self.kind))),
+            ("device", id),
+            ("label", label),
+            ("offset", self.offset.map(|offset| offset.to_string())),
+            ("target", self.target.as_ref().map(|target| field(target.as_str()))),
+            ("rule", self.rule.map(|rule| rule.to_string())),
+            ("ticket", self.ticket.map(|ticket| ticket.to_string())),
+            ("budget", self.budget_left.map(|left| left.to_string())),
+        ];
+        facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
     /// The JSON line, with its newline. Absent facts are left out.

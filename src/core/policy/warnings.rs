@@ -38,17 +38,8 @@ fn never_reached(rule: &Rule, earlier: &[Rule]) -> Option<String> {
 }
 
 fn has_same_conditions(one: &Rule, other: &Rule) -> bool {
-    let conditions = |rule: &Rule| Rule {
-        line: 0,
-        action: Action::Require,
-        two_codes: false,
-        past: None,
-        grace: None,
-        remember: None,
-        with_password: false,
-        ..rule.clone()
-    };
-    conditions(one) == conditions(other)
+    let names = |rule: &Rule| [rule.users.clone(), rule.groups.clone(), rule.services.clone()];
+    names(one) == names(other) && one.from == other.from && one.times == other.times
 }
 
 fn empty_list(rule: &Rule) -> Option<String> {
