@@ -38,6 +38,22 @@ fn phone_on(page: &str) -> Phone {
     Phone::new(&key, Default::default())
 }
 
+/// A machine on which everybody may enroll, and alice's ticket.
+fn inviting_alice() -> (Sandbox, String) {
+    let sandbox = Sandbox::new();
+    sandbox.policy(ENROLL);
+    let ticket = sandbox.ticket("alice", &[]);
+    (sandbox, ticket)
+}
+
+/// A terminal on which alice has come through ssh with her key, and typed her ticket.
+fn typed_by_alice(sandbox: &Sandbox, ticket: &str) -> Terminal {
+    let mut terminal = Terminal::start(&mut Client::new(sandbox, "alice").with_key().command("id"));
+    terminal.wait_for(TICKET);
+    terminal.type_line(ticket);
+    terminal
+}
+
 /// A screen of 80 by 24 on which alice logs in through ssh with her key.
 fn screen<'a>(sandbox: &'a Sandbox, locale: &'static str) -> Tmux<'a> {
     let client = Client::new(sandbox, "alice").with_key().locale(locale);
@@ -71,9 +87,7 @@ fn secret_of(uri: &str) -> &str {
 
 #[test]
 fn through_ssh_at_80_by_24_in_utf_8_on_a_dark_terminal() {
-    let sandbox = Sandbox::new();
-    sandbox.policy(ENROLL);
-    let ticket = sandbox.ticket("alice", &[]);
+    let (sandbox, ticket) = inviting_alice();
     let _sshd = Sshd::of_example(&sandbox, "sshd-key-and-code", "");
     let tmux = screen(&sandbox, "C.UTF-8");
     let look = |tmux: &Tmux<'_>| {
@@ -91,9 +105,7 @@ fn through_ssh_at_80_by_24_in_utf_8_on_a_dark_terminal() {
 
 #[test]
 fn through_ssh_at_80_by_24_in_utf_8_on_a_light_terminal() {
-    let sandbox = Sandbox::new();
-    sandbox.policy(ENROLL);
-    let ticket = sandbox.ticket("alice", &[]);
+    let (sandbox, ticket) = inviting_alice();
     let _sshd = Sshd::of_example(&sandbox, "sshd-key-and-code", "");
     let tmux = screen(&sandbox, "C.UTF-8");
     enroll_on(&sandbox, &tmux, &ticket, |tmux| {
@@ -111,9 +123,7 @@ fn through_ssh_at_80_by_24_in_utf_8_on_a_light_terminal() {
 
 #[test]
 fn through_ssh_in_the_c_locale_in_ascii() {
-    let sandbox = Sandbox::new();
-    sandbox.policy(ENROLL);
-    let ticket = sandbox.ticket("alice", &[]);
+    let (sandbox, ticket) = inviting_alice();
     let _sshd = Sshd::of_example(&sandbox, "sshd-key-and-code", "");
     let tmux = screen(&sandbox, "C");
     enroll_on(&sandbox, &tmux, &ticket, |tmux| {
@@ -271,22 +281,16 @@ fn whatever_ends_it_early_stores_nothing_and_the_ticket_is_good_again() {
     assert_eq!(sandbox.run(silent).code(), code::AUTH_ERR);
     assert_eq!(sandbox.status("alice")["state"], "not_enrolled");
     let _sshd = Sshd::of_example(&sandbox, "sshd-key-and-code", "");
-    let mut terminal = Terminal::start(&mut Client::new(&sandbox, "alice").with_key().command("id"));
-    terminal.wait_for(TICKET);
-    terminal.type_line(&ticket);
+    let mut terminal = typed_by_alice(&sandbox, &ticket);
     finish(&mut terminal);
     assert!(terminal.end().1.contains("uid=2001(alice)"));
 }
 
 #[test]
 fn a_login_that_sshd_cuts_off_at_the_recovery_codes_is_enrolled_and_the_next_one_shows_others() {
-    let sandbox = Sandbox::new();
-    sandbox.policy(ENROLL);
-    let ticket = sandbox.ticket("alice", &[]);
+    let (sandbox, ticket) = inviting_alice();
     let sshd = Sshd::of_example(&sandbox, "sshd-key-and-code", "LoginGraceTime 8\n");
-    let mut terminal = Terminal::start(&mut Client::new(&sandbox, "alice").with_key().command("id"));
-    terminal.wait_for(TICKET);
-    terminal.type_line(&ticket);
+    let mut terminal = typed_by_alice(&sandbox, &ticket);
     let phone = phone_on(&terminal.wait_for(CODE));
     terminal.type_line(&phone.code());
     let lost = recovery_on(&terminal.wait_for(BACK));
@@ -389,9 +393,7 @@ fn a_full_disk_enrolls_nobody_and_leaves_the_ticket() {
     let filled = fs::write(format!("{STATE}/filler"), vec![0; 4 << 20]);
     assert!(filled.is_err(), "the disk is full");
     let _sshd = Sshd::of_example(&sandbox, "sshd-key-and-code", "");
-    let mut terminal = Terminal::start(&mut Client::new(&sandbox, "alice").with_key().command("id"));
-    terminal.wait_for(TICKET);
-    terminal.type_line(&ticket);
+    let mut terminal = typed_by_alice(&sandbox, &ticket);
     let phone = phone_on(&terminal.wait_for(CODE));
     terminal.type_line(&phone.code());
     terminal.wait_for("Nothing was stored (state)");
@@ -400,9 +402,7 @@ fn a_full_disk_enrolls_nobody_and_leaves_the_ticket() {
     drop(terminal);
     assert_eq!(sandbox.last_reason(), "state");
     fs::remove_file(format!("{STATE}/filler")).unwrap();
-    let mut terminal = Terminal::start(&mut Client::new(&sandbox, "alice").with_key().command("id"));
-    terminal.wait_for(TICKET);
-    terminal.type_line(&ticket);
+    let mut terminal = typed_by_alice(&sandbox, &ticket);
     finish(&mut terminal);
     assert!(terminal.end().1.contains("uid=2001(alice)"));
 }

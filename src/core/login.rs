@@ -14,9 +14,14 @@
 //! budget empty? ask for the next    decide
 //! answer, event, notice             login
 //! ```
+//!
+//! What enrolls (`welcome`, `redeem`) is told in `enrolling`, what is remembered in `remembering`.
 
 mod enrolling;
+mod readings;
+mod remembering;
 
+use readings::{Reading, both, weigh};
 use subtle::ConstantTimeEq;
 
 use crate::budget::{Entry, Failures, Hit, Ruling, State};
@@ -24,13 +29,12 @@ use crate::events::{Event, Factor, Kind, Printable, Scene};
 use crate::evidence::Evidence;
 use crate::files::{self, Trouble};
 use crate::flood;
-use crate::otp::recovery::RecoveryCode;
-use crate::otp::{Code, TicketCode, Typed, typed};
+use crate::otp::{TicketCode, Typed, typed};
 use crate::policy::{Action, Decision, Explanation, Facts, Policy, Window, Zone};
 use crate::ports::{Answer, Clock, Conversation, Directory, Events, Prompt, Random};
-use crate::remember::{self, Place, Session};
+use crate::remember::Session;
 use crate::subject::{self, Subject};
-use crate::vault::{Credentials, History, Journal, Vault, Version};
+use crate::vault::{History, Journal, Vault, Version};
 use crate::verdict::{Cause, PamAnswer};
 use crate::words::{Account, AttemptId, Now, Source, Uid, UserName, WallTime};
 
@@ -121,10 +125,18 @@ struct Heard {
     now: Now,
 }
 
+impl Heard {
+    fn readings(&self) -> &[Reading] {
+        match &self.said {
+            Said::Proof(readings) => readings,
+            Said::Ticket(_) => &[],
+        }
+    }
+}
+
 enum Said {
-    /// A code or a recovery code, each with the number of bytes before it, which are the password where a rule wants both
-    /// in one line. There are several readings where digits could belong to either.
-    Proof(Vec<(Typed, usize)>),
+    /// A code or a recovery code, in several readings where a password stands before it.
+    Proof(Vec<Reading>),
     /// An enrollment ticket.
     Ticket(TicketCode),
 }
@@ -278,45 +290,9 @@ impl<'a> Login<'a> {
         Ok(found.is_some_and(|(_, credentials, _)| credentials.revoked.is_some()))
     }
 
-    /// Whether a code was given at this place before, within the time of the rule. What cannot be known is not remembered.
-    fn is_remembered(&self) -> bool {
-        let Some((span, account)) = self.decision.remember.zip(self.account.as_ref()) else { return false };
-        let found = Vault::open(&self.policy.state_dir).and_then(|vault| subject::read(&vault, account.uid));
-        let Some((_, credentials, version)) = found.ok().flatten() else { return false };
-        let is_own =
-            credentials.user == account.name && credentials.uid == account.uid && credentials.revoked.is_none();
-        let here = self.place(account).zip(self.world.clock.now());
-        is_own
-            && here.is_some_and(|(place, now)| {
-                let terms = (span, self.decision.two_codes);
-                remember::holds(&self.policy.runtime_dir, &place, version, &now, terms)
-            })
-    }
-
-    /// Remembers that a code was given here, where a rule says so. Credentials that changed since would never match.
-    fn remember(&self) {
-        let Some((span, account)) = self.decision.remember.zip(self.account.as_ref()) else { return };
-        let Some((version, now)) = self.judged_by.zip(self.world.clock.now()) else { return };
-        let Some(place) = self.place(account) else { return };
-        let is_current = Vault::open(&self.policy.state_dir).and_then(|vault| vault.is_current(account.uid, version));
-        if is_current != Ok(true) {
-            return;
-        }
-        let terms = (span, self.decision.two_codes);
-        if let Err(trouble) = remember::store(&self.policy.runtime_dir, &place, version, &now, terms) {
-            self.world.events.debug(&format!("not remembered: {trouble}"));
-        }
-    }
-
     /// Whether nothing is told: the host wants none, or the password is not known to be right yet.
     fn is_silent(&self) -> bool {
         self.request.silent || self.decision.with_password
-    }
-
-    fn place(&self, account: &Account) -> Option<Place> {
-        let Request { scene, session, auth_info, .. } = self.request;
-        let target = self.event.target.as_ref();
-        Place::of(account.uid, target, &scene.service, self.event.source, session(), auth_info.as_deref())
     }
 
     /// The question of the rule: the same for everybody, enrolled or not.
@@ -411,7 +387,7 @@ impl<'a> Login<'a> {
         let vault = &Vault::open(&self.policy.state_dir).map_err(|trouble| self.broken(&trouble))?;
         let window = Window { past: self.decision.past.unwrap_or(self.policy.window.past), ..self.policy.window };
         let subject = self.subject(vault, heard.now)?;
-        let (seen, password) = weigh(&heard.said, &subject.credentials, window, heard.now);
+        let (seen, password) = weigh(heard.readings(), &subject.credentials, window, heard.now);
         let evidence = if self.decision.action == Action::RecoveryOnly { seen.without_codes() } else { seen };
         let entry = self.entry(heard, &subject, &evidence, first)?;
         let journal = subject.room.journal(&subject.credentials).map_err(|trouble| self.broken(&trouble))?;
@@ -557,29 +533,6 @@ impl<'a> Login<'a> {
         });
         failed.into_iter().chain(spent).chain(self.notice.clone()).collect()
     }
-}
-
-/// The readings of a password with a code, or a recovery code as it was given out, at its end.
-fn both(answer: &[u8]) -> Vec<(Typed, usize)> {
-    const RECOVERY: usize = RecoveryCode::LENGTH + 4;
-    let ending = |length: usize| {
-        let (password, end) = answer.split_at_checked(answer.len().checked_sub(length)?)?;
-        let typed = Typed::parse(end).filter(|_| !password.is_empty())?;
-        Some((typed, password.len()))
-    };
-    let recovery = ending(RECOVERY).filter(|(typed, _)| matches!(typed, Typed::Recovery(_)));
-    let code = |digits: usize| ending(digits).filter(|(typed, _)| typed.digits() == Some(digits));
-    (6..=Code::MAX).filter_map(code).chain(recovery).collect()
-}
-
-/// Weighs all readings, and takes the first that is right, else the first, which is a code where there is one: that is
-/// charged. How many readings there are only the answer decides.
-fn weigh(said: &Said, credentials: &Credentials, window: Window, now: Now) -> (Evidence, usize) {
-    let Said::Proof(readings) = said else { return (Evidence::NoCode, 0) };
-    let weighed = readings.iter().map(|(typed, before)| (Evidence::of(typed, credentials, window, now), *before));
-    let weighed: Vec<_> = weighed.collect();
-    let right = weighed.iter().find(|(evidence, _)| evidence.is_right());
-    right.or(weighed.first()).copied().unwrap_or((Evidence::NoCode, 0))
 }
 
 fn failed_notice(failures: &Failures) -> String {

@@ -16,7 +16,9 @@
 //! whatever the frozen login writes goes to the one that is no longer there.
 
 pub mod credentials;
+mod grace;
 pub mod journal;
+mod locked;
 mod record;
 mod section;
 pub mod tickets;
@@ -26,24 +28,23 @@ use std::path::Path;
 
 use rustix::fs::{self, AtFlags, FlockOperation, OFlags, RenameFlags};
 use rustix::io::Errno;
-use sha2::{Digest, Sha256};
 
 pub use credentials::{Credentials, Device, MAX_DEVICES, Recovery, Replaced, Revocation};
 pub use journal::{History, Journal};
+pub use locked::{LockedRoom, Locking};
 pub use tickets::{Replacement, Ticket, Tickets};
 
 pub use crate::files::Version;
 
 use crate::budget::Entry;
 use crate::files::{self, Folder, PRIVATE_FOLDER, Privacy, Trouble, describe};
-use crate::words::{Account, AttemptId, Uid};
+use crate::words::{AttemptId, Uid};
 
 /// What `.format` says.
 const FORMAT: &str = "qrtotp 1\n";
 const FORMAT_NAME: &str = ".format";
 const DECOYS: &str = ".decoy";
 const TICKETS: &str = ".tickets";
-const GRACE: &str = ".grace";
 const ARRIVING: &str = ".new-";
 const LEAVING: &str = ".old-";
 /// How many decoys there are.
@@ -57,22 +58,6 @@ pub struct Vault {
 /// The folder of one user.
 pub struct Room {
     folder: Folder,
-}
-
-/// The folder of one user whose credentials nobody else changes as long as this value lives.
-pub struct LockedRoom {
-    room: Room,
-    lock: OwnedFd,
-}
-
-/// What came of trying to lock the folder of a user.
-pub enum Locking {
-    /// It is locked.
-    Locked(LockedRoom),
-    /// Somebody else holds the lock, or the folder was replaced just now; says so.
-    Busy(Trouble),
-    /// There is none.
-    Missing,
 }
 
 /// Where the folder of a first enrollment is built before it is put in place.
@@ -191,86 +176,6 @@ impl Vault {
         Staging { folder: &self.folder, name: arriving(&format!("{}-{attempt}", uid.0)) }
     }
 
-    /// Locks the folder of a user. `Ok(None)` where there is none.
-    ///
-    /// # Errors
-    /// [`Trouble`] where it cannot be used, somebody else holds the lock, or the folder was replaced just now.
-    pub fn lock(&self, uid: Uid) -> Result<Option<LockedRoom>, Trouble> {
-        match self.try_lock(uid)? {
-            Locking::Locked(room) => Ok(Some(room)),
-            Locking::Missing => Ok(None),
-            Locking::Busy(trouble) => Err(trouble),
-        }
-    }
-
-    /// The same, for whoever tries again while somebody else is at work.
-    ///
-    /// # Errors
-    /// [`Trouble`] where the folder cannot be used.
-    pub fn try_lock(&self, uid: Uid) -> Result<Locking, Trouble> {
-        let Some(room) = self.room(uid)? else { return Ok(Locking::Missing) };
-        let fail = |what: &dyn std::fmt::Display| Trouble::new(&room.folder.path, what);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = fs::openat(&room.folder.fd, ".", flags, fs::Mode::empty()).and_then(files::above_stdio);
-        let lock = opened.map_err(|errno| fail(&describe(errno)))?;
-        match fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                let busy = fail(&"is being changed by another login or command; try again when it is done");
-                return Ok(Locking::Busy(busy));
-            }
-            Err(errno) => return Err(fail(&describe(errno))),
-        }
-        let locked = LockedRoom { room, lock };
-        Ok(match locked.check_in_place(self) {
-            Ok(()) => Locking::Locked(locked),
-            Err(trouble) => Locking::Busy(trouble),
-        })
-    }
-
-    /// How many logins without enrollment were let in.
-    ///
-    /// # Errors
-    /// [`Trouble`] where the kernel cannot say.
-    pub fn grace_used(&self, account: &Account) -> Result<u64, Trouble> {
-        let Some(folder) = self.folder.folder(GRACE)? else { return Ok(0) };
-        let stat = folder.stat(&grace_name(account))?;
-        Ok(stat.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(u64::MAX)))
-    }
-
-    /// The user ids of whom such logins were counted, in order.
-    ///
-    /// # Errors
-    /// [`Trouble`] where they cannot be listed.
-    pub fn grace_uids(&self) -> Result<Vec<Uid>, Trouble> {
-        let Some(folder) = self.folder.folder(GRACE)? else { return Ok(Vec::new()) };
-        let uid = |name: &String| name.split('-').next()?.parse().ok().map(Uid);
-        let mut uids: Vec<_> = folder.names()?.iter().filter_map(uid).collect();
-        uids.sort_unstable();
-        uids.dedup();
-        Ok(uids)
-    }
-
-    /// Counts one more of them; gives how many there are then.
-    ///
-    /// # Errors
-    /// [`Trouble`] where it is not surely on disk.
-    pub fn count_grace(&self, account: &Account) -> Result<u64, Trouble> {
-        make_folder(&self.folder.path.join(GRACE))?;
-        let missing = || Trouble::new(&self.folder.path.join(GRACE), "vanished");
-        self.folder.folder(GRACE)?.ok_or_else(missing)?.append_byte(&grace_name(account), b'.')
-    }
-
-    /// Forgets how many there were, under any name of that user id.
-    ///
-    /// # Errors
-    /// [`Trouble`] where the number stays.
-    pub fn forget_grace(&self, uid: Uid) -> Result<(), Trouble> {
-        let Some(folder) = self.folder.folder(GRACE)? else { return Ok(()) };
-        let own = format!("{}-", uid.0);
-        folder.names()?.iter().filter(|name| name.starts_with(&own)).try_for_each(|name| folder.remove(name))
-    }
-
     /// Removes a user's folder.
     ///
     /// # Errors
@@ -356,62 +261,6 @@ impl Room {
     }
 }
 
-impl LockedRoom {
-    /// Whether the folder still is the one of the user: it may have been replaced for a revocation.
-    ///
-    /// # Errors
-    /// [`Trouble`] where it is not.
-    pub fn check_in_place(&self, vault: &Vault) -> Result<(), Trouble> {
-        let path = &self.room.folder.path;
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let own = fs::fstat(&self.lock).map_err(|errno| Trouble::new(path, describe(errno)))?;
-        let now = vault.folder.stat(&name)?;
-        let is_same = |now: fs::Stat| (now.st_dev, now.st_ino) == (own.st_dev, own.st_ino);
-        if now.is_some_and(is_same) {
-            Ok(())
-        } else {
-            Err(Trouble::new(path, "was replaced in the meantime; try again"))
-        }
-    }
-
-    /// Writes the credentials anew, at once, if `may` says so when they stand ready.
-    ///
-    /// # Errors
-    /// [`Trouble`], and what `may` says; the old ones are untouched then.
-    pub fn replace_credentials_if(
-        &self,
-        credentials: &Credentials,
-        may: impl FnOnce() -> Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
-        self.room.folder.replace_if(credentials::NAME, credentials.to_text().as_bytes(), 0, may)
-    }
-
-    /// Starts afresh in this folder: a journal with these records, then the credentials. In between the user is refused,
-    /// because the journal is not that of the old credentials.
-    ///
-    /// # Errors
-    /// [`Trouble`], and what `may` says; the user is refused then, as before.
-    pub fn start_afresh_if(
-        &self,
-        credentials: &Credentials,
-        entries: &[Entry],
-        may: impl Fn() -> Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
-        may()?;
-        let journal = Journal::fresh(credentials.enrollment, entries);
-        self.room.folder.replace(journal::NAME, &journal, journal::RESERVE)?;
-        self.replace_credentials_if(credentials, may)
-    }
-}
-
-impl std::ops::Deref for LockedRoom {
-    type Target = Room;
-
-    fn deref(&self) -> &Room {
-        &self.room
-    }
-}
-
 /// Makes the state folder, its marker, and the decoys, where they are missing. Returns whether anything was made.
 ///
 /// # Errors
@@ -445,13 +294,6 @@ fn make_folder(path: &Path) -> Result<bool, Trouble> {
         Err(Errno::EXIST) => Ok(false),
         Err(errno) => Err(Trouble::new(path, format_args!("cannot be made: {}", describe(errno)))),
     }
-}
-
-/// By user id and name: whoever gets the id next starts anew.
-fn grace_name(account: &Account) -> String {
-    let digest = Sha256::digest(account.name.as_str());
-    let hash = digest.iter().fold(0_u64, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
-    format!("{}-{hash:016x}", account.uid.0)
 }
 
 fn uids_in(folder: &Folder) -> Result<Vec<Uid>, Trouble> {
