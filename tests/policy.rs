@@ -36,6 +36,27 @@ fn a_rule_that_allows_is_success_and_stands_in_the_log_as_an_exemption() {
 }
 
 #[test]
+fn networks_hold_for_both_families_and_for_mapped_addresses_and_never_for_a_name() {
+    let sandbox = Sandbox::new();
+    let networks = "\"2001:db8::/32\", \"::ffff:198.51.100.0/120\", \"192.0.2.0/24\"";
+    sandbox.policy(&format!("[[rule]]\nfrom = [{networks}]\naction = \"allow\"\nuntil = 2099-12-31\n"));
+    let cases = [
+        ("2001:db8:1::7", true),
+        ("2001:db9::7", false),
+        ("198.51.100.9", true),
+        ("::ffff:192.0.2.7", true),
+        ("192.0.3.7", false),
+        ("host.example", false),
+    ];
+    for (from, is_open) in cases {
+        let report = sandbox.run(Script::login("alice").at("code").from(from).answering(["000000"]));
+        assert_eq!(report.code() == code::SUCCESS, is_open, "{from}");
+        let explained = sandbox.qrtotp(&["policy", "explain", "alice", "--service", "code", "--from", from, "--json"]);
+        assert_eq!(explained.json()["login"] == "no code", is_open, "{from}");
+    }
+}
+
+#[test]
 fn sshd_asks_for_a_code_only_where_the_rules_say_so() {
     let sandbox = Sandbox::new();
     let alice = sandbox.enroll("alice");
