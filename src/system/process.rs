@@ -69,6 +69,7 @@ pub fn host_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Command;
 
     #[test]
     fn the_fields_are_counted_from_behind_the_name_whatever_that_is() {
@@ -84,10 +85,18 @@ mod tests {
         }
     }
 
+    /// The program starts a session, so it is the leader of its own: the number in front of its name.
     #[test]
-    fn this_process_is_in_the_session_that_the_kernel_says() {
-        let own = Stat::read("self").unwrap();
-        let session = rustix::process::getsid(None).unwrap();
-        assert_eq!(own.session, session.as_raw_nonzero().get().unsigned_abs());
+    fn the_leader_of_a_session_is_in_a_session_of_its_own_number() {
+        let line = Command::new("setsid").args(["--wait", "cat", "/proc/self/stat"]).output().unwrap().stdout;
+        let number = String::from_utf8(line.clone()).unwrap().split(' ').next().unwrap().parse();
+        assert_eq!(Stat::parse(&line).map(|stat| stat.session), number.ok());
+        assert!(Stat::read("self").is_some());
+    }
+
+    /// In a container the leader may be a process that is not seen from within; the kernel then gives 0.
+    #[test]
+    fn a_leader_that_is_not_seen_is_no_process() {
+        assert!(Stat::read("0").is_none());
     }
 }
