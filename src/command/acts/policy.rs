@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use qrtotp_core::files::{self, Privacy};
 use qrtotp_core::policy::rules::Until;
-use qrtotp_core::policy::{Action, Decision, FirstLogin, Holds, Mistake, Policy, Rule, Zone, warnings};
+use qrtotp_core::policy::{Action, Decision, FirstLogin, Holds, Mistake, Policy, Rule, Settings, Zone, warnings};
 use qrtotp_core::ports::{Clock, Directory};
 use qrtotp_core::vault::Vault;
 use qrtotp_core::words::{Account, Source, Uid, UserName, WallTime};
@@ -110,13 +110,19 @@ pub fn check(file: &Path, is_live: bool, screen: &Screen) -> Result<(), Ending> 
     }
     let text = std::fs::read_to_string(file).map_err(fail)?;
     let now = SystemClock.now().map(|now| now.wall).unwrap_or_default();
+    let beside = Settings::parse(&text).err().unwrap_or_default();
     let (mistakes, warned, rules) = match Policy::parse(&text) {
-        Ok(policy) => {
+        Ok(policy) if beside.is_empty() => {
             let here = [missing_groups(&policy), missing_users(&policy), missing_services(&policy)].concat();
             let found = [warnings(&policy, now), here, missing_zones(&policy, now)].concat();
             (Vec::new(), found, policy.rules.len())
         }
-        Err(mistakes) => (mistakes, Vec::new(), 0),
+        Ok(_) => (beside, Vec::new(), 0),
+        // What is wrong with the file as a whole stands in both.
+        Err(mistakes) => {
+            let more = beside.into_iter().filter(|mistake| !mistakes.contains(mistake)).collect();
+            (in_order([mistakes, more].concat()), Vec::new(), 0)
+        }
     };
     let lines = |kind: &str, list: &[Mistake]| {
         let line = |m: &Mistake| format!("{}:{}:{}: {kind}{}", file.display(), m.line, m.column, m.what);
@@ -135,6 +141,11 @@ pub fn check(file: &Path, is_live: bool, screen: &Screen) -> Result<(), Ending> 
         &text.join("\n"),
     )?;
     if mistakes.is_empty() { Ok(()) } else { Err(Ending::silent(Code::Untrusted)) }
+}
+
+fn in_order(mut mistakes: Vec<Mistake>) -> Vec<Mistake> {
+    mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+    mistakes
 }
 
 fn question(desk: &Desk, service: &str, from: Option<&str>, at: Option<&str>) -> Result<Question, Ending> {

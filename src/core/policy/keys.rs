@@ -3,7 +3,7 @@
 /// What a key takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// An absolute path.
+    /// An absolute path; may be empty only if the default is.
     Path,
     /// A line of text of at most so many characters; may be empty only if the default is.
     Text(usize),
@@ -15,12 +15,14 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// Names of PAM services in a list.
     Services,
+    /// A colour, as `#1a2b3c`; may be empty only if the default is.
+    Colour,
 }
 
 /// A value of a key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Value {
-    /// Of [`Kind::Path`], [`Kind::Text`] and [`Kind::Word`].
+    /// Of [`Kind::Path`], [`Kind::Text`], [`Kind::Word`] and [`Kind::Colour`].
     Text(String),
     /// Of [`Kind::Switch`].
     Switch(bool),
@@ -277,8 +279,57 @@ pub const ENROLL_LOGIN_GRACE_TIME: Key = Key {
            nothing. 120 is short for finding an app, so let sshd wait 600 while people enroll, and say so here.",
 };
 
-/// Every key, in the order of the default file.
-pub const ALL: [&Key; 22] = [
+/// Where addresses are looked up.
+pub const GEO_DATABASE: Key = Key {
+    section: "geo",
+    name: "database",
+    kind: Kind::Path,
+    default: Default::Text(""),
+    help: "A database of countries or networks in the MMDB format, for `qrtotp log`, `stats`, `report` and `watch`. Nothing is\n\
+           ever looked up in the network; without a database no country is told.",
+};
+
+/// Whose name stands on cards.
+pub const BRAND_ISSUER: Key = Key {
+    section: "brand",
+    name: "issuer",
+    kind: Kind::Text(64),
+    default: Default::Text(""),
+    help: "The name of the organisation on pictures and cards that are printed. Empty: enroll.issuer.",
+};
+
+/// A picture in the middle of the picture.
+pub const BRAND_LOGO: Key = Key {
+    section: "brand",
+    name: "logo",
+    kind: Kind::Path,
+    default: Default::Text(""),
+    help: "A PNG file, square is best, that stands in the middle of the picture. See `qrtotp brand check`.",
+};
+
+/// The dark colour.
+pub const BRAND_DARK: Key = Key {
+    section: "brand",
+    name: "dark",
+    kind: Kind::Colour,
+    default: Default::Text("#000000"),
+    help: "The colour of the dark modules.",
+};
+
+/// The light colour.
+pub const BRAND_LIGHT: Key = Key {
+    section: "brand",
+    name: "light",
+    kind: Kind::Colour,
+    default: Default::Text("#ffffff"),
+    help: "The colour of the ground. The contrast to the dark one must be at least 4.5 to 1 (WCAG).",
+};
+
+/// Every key that commands alone read, in the order of the default file. A mistake in them keeps nobody out.
+pub const OF_COMMANDS: [&Key; 5] = [&GEO_DATABASE, &BRAND_ISSUER, &BRAND_LOGO, &BRAND_DARK, &BRAND_LIGHT];
+
+/// Every key that a login reads, in the order of the default file.
+pub const OF_LOGINS: [&Key; 22] = [
     &STATE_DIR,
     &EVENTS_FILE,
     &RUNTIME_DIR,
@@ -311,7 +362,7 @@ pub fn default_file() -> String {
          # says where it is: run `qrtotp policy check` after a change, before you log out.\n",
     );
     let mut section = "";
-    for key in ALL {
+    for key in OF_LOGINS.into_iter().chain(OF_COMMANDS) {
         if key.section != section {
             section = key.section;
             text.push_str(&format!("\n[{section}]\n"));

@@ -6,15 +6,17 @@ pub mod decide;
 pub mod keys;
 mod reader;
 pub mod rules;
+mod settings;
 mod warnings;
 mod zone;
 
 use std::path::{Path, PathBuf};
 
 pub use decide::{Decision, Explanation, Facts, Holds};
-use reader::Values;
 pub use reader::{Mistake, nearest, place};
+use reader::{Part, Values};
 pub use rules::{Action, Grace, Rule};
+pub use settings::{Brand, Settings};
 pub use warnings::warnings;
 pub use zone::Zone;
 
@@ -163,7 +165,7 @@ impl Policy {
     /// # Errors
     /// Every mistake in it.
     pub fn parse(text: &str) -> Result<Self, Vec<Mistake>> {
-        let values = Values::read(text)?;
+        let values = Values::read(text, Part::Logins)?;
         let attempts = values.number(&keys::LIMITS_ATTEMPTS);
         let seconds = values.number(&keys::LIMITS_SECONDS);
         let lock = values.text(&keys::LIMITS_MODE) == "lock";

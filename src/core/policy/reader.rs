@@ -7,7 +7,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::keys::{ALL, Key, Kind, Value};
+use super::keys::{Key, Kind, OF_COMMANDS, OF_LOGINS, Value};
 use super::rules::{self, Rule};
 
 /// One mistake in a policy.
@@ -56,6 +56,43 @@ impl Notes<'_> {
     }
 }
 
+/// Whose part of the file is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// What a login goes by. A mistake in the other part keeps nobody out.
+    Logins,
+    /// What commands alone go by.
+    Commands,
+}
+
+impl Part {
+    fn keys(self) -> &'static [&'static Key] {
+        match self {
+            Self::Logins => &OF_LOGINS,
+            Self::Commands => &OF_COMMANDS,
+        }
+    }
+
+    /// The list of tables that belongs to it.
+    fn list(self) -> &'static str {
+        match self {
+            Self::Logins => RULE,
+            Self::Commands => ALERT,
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Logins => Self::Commands,
+            Self::Commands => Self::Logins,
+        }
+    }
+
+    fn names(self) -> impl Iterator<Item = &'static str> {
+        self.keys().iter().map(|key| key.section).chain([self.list()])
+    }
+}
+
 /// Every key with its value, the file's or the default; and the rules, in their order.
 pub struct Values {
     given: Vec<(&'static Key, Value)>,
@@ -64,18 +101,18 @@ pub struct Values {
 }
 
 impl Values {
-    /// Reads a file's text.
+    /// Reads a part of a file's text.
     ///
     /// # Errors
     /// Every mistake in it.
-    pub fn read(text: &str) -> Result<Self, Vec<Mistake>> {
+    pub fn read(text: &str, part: Part) -> Result<Self, Vec<Mistake>> {
         let mut notes = Notes { text, mistakes: Vec::new() };
         let mut values = Self { given: Vec::new(), rules: Vec::new() };
         if text.starts_with('\u{feff}') {
             notes.note(0..0, "the file begins with a byte order mark; save it without".to_owned());
         }
         match DeTable::parse(text) {
-            Ok(document) => values.sections(document.get_ref(), &mut notes),
+            Ok(document) => values.sections(document.get_ref(), part, &mut notes),
             Err(error) => notes.note(error.span().unwrap_or(0..0), error.message().to_owned()),
         }
         if notes.mistakes.is_empty() { Ok(values) } else { Err(notes.mistakes) }
@@ -116,40 +153,36 @@ impl Values {
         given.map_or_else(|| key.default.value(), |(_, value)| value.clone())
     }
 
-    fn sections(&mut self, document: &DeTable<'_>, notes: &mut Notes<'_>) {
+    fn sections(&mut self, document: &DeTable<'_>, part: Part, notes: &mut Notes<'_>) {
         for (name, content) in document {
-            let known = ALL.iter().find(|key| key.section == name.get_ref().as_ref()).map(|key| key.section);
+            let known = part.keys().iter().find(|key| key.section == name.get_ref().as_ref()).map(|key| key.section);
             match (known, content.get_ref()) {
-                (None, DeValue::Array(items)) if name.get_ref() == RULE => self.rules(items, notes),
-                (None, _) if name.get_ref() == RULE => {
-                    notes.note(name.span(), "rules are written as [[rule]]".to_owned())
-                }
-                (Some(section), DeValue::Table(table)) => self.section(section, table, notes),
+                (None, DeValue::Array(items)) if name.get_ref() == part.list() => self.tables(items, part, notes),
+                (None, _) if name.get_ref() == part.list() => notes.note(name.span(), written_as(part)),
+                (None, _) if part.other().names().any(|other| name.get_ref() == other) => {}
+                (Some(section), DeValue::Table(table)) => self.section(section, table, part, notes),
                 (Some(section), _) => notes.note(name.span(), format!("\"{section}\" is a section: write [{section}]")),
                 (None, value) => {
                     let what = if value.is_table() { "section" } else { "key outside any section" };
-                    let known = ALL.iter().map(|key| key.section).chain([RULE]);
-                    notes.note(
-                        name.span(),
-                        format!("unknown {what} \"{}\"{}", name.get_ref(), nearest(name.get_ref(), known)),
-                    );
+                    let near = nearest(name.get_ref(), part.names().chain(part.other().names()));
+                    notes.note(name.span(), format!("unknown {what} \"{}\"{near}", name.get_ref()));
                 }
             }
         }
     }
 
-    fn rules(&mut self, items: &DeArray<'_>, notes: &mut Notes<'_>) {
+    fn tables(&mut self, items: &DeArray<'_>, part: Part, notes: &mut Notes<'_>) {
         for item in items.iter() {
             match item.get_ref().as_table() {
                 Some(table) => self.rules.extend(rules::read(table, item.span(), notes)),
-                None => notes.note(item.span(), "rules are written as [[rule]]".to_owned()),
+                None => notes.note(item.span(), written_as(part)),
             }
         }
     }
 
-    fn section(&mut self, section: &'static str, table: &DeTable<'_>, notes: &mut Notes<'_>) {
+    fn section(&mut self, section: &'static str, table: &DeTable<'_>, part: Part, notes: &mut Notes<'_>) {
         for (name, value) in table {
-            let of_section = || ALL.iter().filter(|key| key.section == section);
+            let of_section = || part.keys().iter().filter(|key| key.section == section);
             match of_section().find(|key| key.name == name.get_ref().as_ref()) {
                 Some(key) => match check(key, value) {
                     Ok(value) => self.given.push((key, value)),
@@ -166,12 +199,19 @@ impl Values {
 
 /// The name of the rules.
 const RULE: &str = "rule";
+/// The name of the alerts.
+const ALERT: &str = "alert";
+
+fn written_as(part: Part) -> String {
+    format!("{0}s are written as [[{0}]]", part.list())
+}
 
 /// Checks a value against what its key takes.
 fn check(key: &Key, value: &Spanned<DeValue<'_>>) -> Result<Value, String> {
     let value = value.get_ref();
     match key.kind {
         Kind::Path => match value.as_str() {
+            Some("") if key.default.value() == Value::Text(String::new()) => Ok(Value::Text(String::new())),
             Some(text) if Path::new(text).is_absolute() && !text.contains('\0') => Ok(Value::Text(text.to_owned())),
             Some(_) => Err("must be an absolute path, beginning with /".to_owned()),
             None => Err(wrong_type("a path in quotes", value)),
@@ -197,6 +237,14 @@ fn check(key: &Key, value: &Spanned<DeValue<'_>>) -> Result<Value, String> {
             }
             None => Err(wrong_type("a word in quotes", value)),
         },
+        Kind::Colour => {
+            let is_colour = |text: &str| {
+                text.len() == 7
+                    && text.strip_prefix('#').is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()))
+            };
+            let text = value.as_str().filter(|text| is_colour(text));
+            text.map(|text| Value::Text(text.to_owned())).ok_or_else(|| "must be a colour like \"#1a2b3c\"".to_owned())
+        }
         Kind::Services => {
             let name = |item: &Spanned<DeValue<'_>>| {
                 item.get_ref().as_str().filter(|name| rules::is_service(name)).map(str::to_owned)

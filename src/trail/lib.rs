@@ -1,0 +1,11 @@
+//! The audit trail: reads, checks, counts and reports what happened, and watches what happens. The module never sees this.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | [`line`] | a line of the events file -> its fields |
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::indexing_slicing))]
+
+pub mod line;
+
+pub use line::Line;
