@@ -50,10 +50,21 @@ pub enum Command {
         #[arg(long)]
         count: bool,
     },
-    /// Refill the budget and lift a lock, an automatic disabling, and steps that lie in the future.
+    /// Refill the budget and lift a lock, an automatic disabling, a step-up, and steps that lie in the future.
     Unlock {
         /// Whose.
         user: String,
+    },
+    /// Ask two codes of a user at every login for a while; `unlock` ends it.
+    StepUp {
+        /// Whose.
+        user: String,
+        /// For how long, up to 90d.
+        #[arg(long = "for", value_name = "TIME", default_value = "24h")]
+        time: String,
+        /// Why, for the event log.
+        #[arg(long)]
+        reason: String,
     },
     /// List, rename, disable, enable or remove devices.
     #[command(subcommand)]

@@ -59,6 +59,7 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::Verify { user } => acts::verify::run(&desk, user),
         Command::Recovery { user, count } => acts::recovery::run(&desk, user, *count),
         Command::Unlock { user } => acts::unlock::run(&desk, user),
+        Command::StepUp { user, time, reason } => acts::step_up::run(&desk, user, time, reason),
         Command::Device(act) => acts::device::run(&desk, act),
         Command::Revoke { user, reason } => acts::revoke::run(&desk, user, reason),
         Command::Policy(act) => acts::policy::run(&desk, act),

@@ -95,6 +95,11 @@ pub enum Act {
     Unlock,
     /// An administrator lowered the highest step of a device to this one, after the clock had run ahead.
     Lower(Hit),
+    /// An administrator, or an alert, wants two codes until this time.
+    StepUp {
+        /// When it ends.
+        until: WallTime,
+    },
     /// A record that was cut off in the middle: somebody tried, and got no answer.
     Torn,
 }
@@ -298,6 +303,8 @@ pub struct State {
     pub(crate) locked_at: Option<u64>,
     /// The last login.
     pub last_login: Option<LastLogin>,
+    /// Until when two codes are asked; an unlock ends it.
+    pub(crate) stepped_up: Option<WallTime>,
 }
 
 impl Default for State {
@@ -315,6 +322,7 @@ impl Default for State {
             strikes: 0,
             locked_at: None,
             last_login: None,
+            stepped_up: None,
         }
     }
 }
@@ -324,6 +332,7 @@ impl State {
     pub fn apply(&mut self, entry: &Entry, limits: &Limits) -> Ruling {
         self.pass_time(&entry.now);
         match entry.act {
+            Act::Attempt { hit } if self.stepped_up_until(entry.now.wall).is_some() => self.first(entry, hit, limits),
             Act::Attempt { hit } => self.attempt(entry, hit, limits),
             Act::First { hit } => self.first(entry, hit, limits),
             Act::Second { hit, follows } => self.second(entry, hit.filter(|_| follows), limits),
@@ -339,6 +348,10 @@ impl State {
             Act::Lower(hit) => {
                 self.floors.retain(|floor| floor.device != hit.device);
                 self.claim(hit);
+                Ruling::Noted
+            }
+            Act::StepUp { until } => {
+                self.stepped_up = self.stepped_up.max(Some(until));
                 Ruling::Noted
             }
             Act::Torn => {
@@ -387,6 +400,11 @@ impl State {
     /// Whether too many attempts in a row have failed.
     pub fn is_disabled(&self, limits: &Limits) -> bool {
         limits.disable_after.is_some_and(|most| self.failed_in_a_row >= most)
+    }
+
+    /// Until when two codes are asked of everybody, if that is not over.
+    pub fn stepped_up_until(&self, wall: WallTime) -> Option<WallTime> {
+        self.stepped_up.filter(|until| wall < *until)
     }
 
     /// The highest step of a device.
@@ -506,7 +524,7 @@ impl State {
     fn unlock(&mut self) {
         self.unknown = Bucket::full(UNKNOWN_REFILL);
         self.known.iter_mut().for_each(|known| known.bucket = Bucket::full(KNOWN_REFILL));
-        (self.failed_in_a_row, self.strikes, self.locked_at) = (0, 0, None);
+        (self.failed_in_a_row, self.strikes, self.locked_at, self.stepped_up) = (0, 0, None, None);
     }
 
     fn known_source(&self, source: &SourceKey, wall: WallTime) -> Option<&Known> {

@@ -74,6 +74,8 @@ pub enum Kind {
     TicketRevoke,
     /// Places where somebody was not asked again were forgotten.
     Forget,
+    /// Two codes are asked of a user for a while.
+    StepUp,
 }
 
 /// How it ended.

@@ -12,6 +12,7 @@ pub mod recovery;
 pub mod revoke;
 pub mod rotate;
 pub mod status;
+pub mod step_up;
 pub mod ticket;
 pub mod unlock;
 pub mod verify;

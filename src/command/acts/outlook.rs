@@ -102,7 +102,11 @@ impl Outlook {
             (_, Condition::Stale) => Self::LockedOut("enrolled under another name or user id"),
             (_, Condition::Damaged) => Self::LockedOut("state is damaged"),
             (Action::RecoveryOnly, _) | (_, Condition::Disabled | Condition::Locked) => Self::RecoveryCode,
-            (Action::Require | Action::Enroll, _) if decision.two_codes => Self::TwoCodes,
+            (Action::Require | Action::Enroll, condition)
+                if decision.two_codes || condition == Condition::SteppedUp =>
+            {
+                Self::TwoCodes
+            }
             (Action::Require | Action::Enroll, _) => Self::Code,
         })
     }

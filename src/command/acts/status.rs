@@ -20,6 +20,8 @@ pub enum Condition {
     Locked,
     /// `disable_after` was reached.
     Disabled,
+    /// Two codes are asked for a while.
+    SteppedUp,
     /// A tombstone.
     Revoked,
     /// Of another name or user id.
@@ -37,6 +39,7 @@ impl Condition {
             Self::Enrolled => "enrolled",
             Self::Locked => "locked",
             Self::Disabled => "disabled",
+            Self::SteppedUp => "stepped_up",
             Self::Revoked => "revoked",
             Self::Stale => "stale",
             Self::Damaged => "damaged",
@@ -176,6 +179,7 @@ fn installation(desk: &Desk, vault: &Vault) -> Result<(), Ending> {
         Condition::Enrolled,
         Condition::Locked,
         Condition::Disabled,
+        Condition::SteppedUp,
         Condition::Revoked,
         Condition::Stale,
         Condition::Damaged,
@@ -246,6 +250,7 @@ fn condition(desk: &Desk, account: &Account, credentials: &Credentials, state: &
         () if credentials.revoked.is_some() => Condition::Revoked,
         () if state.is_disabled(limits) => Condition::Disabled,
         () if state.is_locked(limits) => Condition::Locked,
+        () if state.stepped_up_until(desk.now()?.wall).is_some() => Condition::SteppedUp,
         () => Condition::Enrolled,
     })
 }
@@ -334,6 +339,9 @@ fn state_lines(state: &State, desk: &Desk) -> Result<Vec<String>, Ending> {
             state.failures.count, state.failures.last
         ));
     }
+    if let Some(until) = state.stepped_up_until(wall) {
+        lines.push(format!("  two codes  are asked at every login until {until}; qrtotp unlock ends that"));
+    }
     lines.push(format!("  budget     {} attempts for unknown sources", state.unknown.attempts()));
     for known in &state.known {
         let (from, left) = (source(&known.source), state.left(&known.source, wall, &desk.policy.limits));
@@ -369,6 +377,7 @@ fn budget_json(state: &State, desk: &Desk) -> Result<Value, Ending> {
         "known": known.collect::<Vec<_>>(),
         "locked": state.is_locked(limits),
         "disabled": state.is_disabled(limits),
+        "two_codes_until": state.stepped_up_until(wall).map(|until| until.to_string()),
     }))
 }
 

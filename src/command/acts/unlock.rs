@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::desk::Desk;
 use crate::ending::Ending;
 
-/// Refills the budget, lifts a lock and an automatic disabling, and lowers steps beyond the window: those of a time
+/// Refills the budget, lifts a lock, an automatic disabling and a step-up, and lowers steps beyond the window: those of a time
 /// when this host's clock was ahead.
 pub fn run(desk: &Desk, user: &str) -> Result<(), Ending> {
     let vault = desk.vault()?;

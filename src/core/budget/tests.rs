@@ -277,6 +277,26 @@ fn an_unlock_fills_the_budget_and_ends_a_lock_and_forgets_no_step() {
 }
 
 #[test]
+fn two_codes_are_asked_until_the_time_given_wherever_one_comes_from_or_until_an_unlock() {
+    let mut story = Story::new(STEP_UP);
+    assert!(story.is_accepted(1, 10));
+    let until = WallTime(story.now.wall.0 + HOUR);
+    assert_eq!(story.act(0, Act::StepUp { until }), Ruling::Noted);
+    // A shorter time given later does not end it early.
+    assert_eq!(story.act(0, Act::StepUp { until: WallTime(1) }), Ruling::Noted);
+    assert_eq!(story.right(1, 11), Ruling::SecondNeeded(Some(hit(1, 11))));
+    assert!(matches!(story.second(12, true), Ruling::Accepted(_)));
+    assert_eq!(story.right(1, 13), Ruling::SecondNeeded(Some(hit(1, 13))), "not once only");
+    assert!(matches!(story.recover(b'A'), Ruling::Accepted(_)), "a recovery code needs no second");
+    story.wait(HOUR);
+    assert!(story.is_accepted(1, 20), "it ends by itself");
+    let until = WallTime(story.now.wall.0 + HOUR);
+    story.act(0, Act::StepUp { until });
+    story.act(0, Act::Unlock);
+    assert!(story.is_accepted(1, 21), "an administrator ends it");
+}
+
+#[test]
 fn a_torn_record_costs_an_answer_of_unknown_sources_and_tells_no_time() {
     let torn = entry(Act::Torn, 0, NO_TIME);
     let mut story = Story::new(STEP_UP);

@@ -26,6 +26,7 @@ mod kind {
     pub const UNLOCK: u8 = 5;
     pub const LOWER: u8 = 6;
     pub const FIRST: u8 = 7;
+    pub const STEP_UP: u8 = 8;
 }
 
 mod flag {
@@ -46,6 +47,7 @@ pub fn encode(entry: &Entry, enrollment: EnrollmentId) -> Option<[u8; RECORD]> {
         Act::Recovery { spent } => (kind::RECOVERY, None, spent, false),
         Act::Claim(hit) => (kind::CLAIM, Some(hit), None, false),
         Act::Unlock => (kind::UNLOCK, None, None, false),
+        Act::StepUp { .. } => (kind::STEP_UP, None, None, false),
         Act::Lower(hit) => (kind::LOWER, Some(hit), None, false),
         Act::Torn => return None,
     };
@@ -62,7 +64,11 @@ pub fn encode(entry: &Entry, enrollment: EnrollmentId) -> Option<[u8; RECORD]> {
     out.put(&entry.now.wall.0.to_le_bytes());
     out.put(&entry.now.boot.to_le_bytes());
     out.put(&entry.now.boot_id);
-    out.put(&hit.map_or(0, |hit| hit.step.0).to_le_bytes());
+    let step = match entry.act {
+        Act::StepUp { until } => until.0,
+        _ => hit.map_or(0, |hit| hit.step.0),
+    };
+    out.put(&step.to_le_bytes());
     out.put(&subject);
     out.put(&entry.source);
     out.put(&entry.service);
@@ -90,6 +96,7 @@ pub fn decode(bytes: &[u8; RECORD], enrollment: EnrollmentId) -> Option<Entry> {
         kind::RECOVERY => Act::Recovery { spent: hit.map(|_| Selector(subject)) },
         kind::CLAIM => Act::Claim(hit?),
         kind::UNLOCK => Act::Unlock,
+        kind::STEP_UP => Act::StepUp { until: WallTime(step.0) },
         kind::LOWER => Act::Lower(hit?),
         _ => return None,
     };
@@ -142,6 +149,7 @@ pub fn encode_checkpoint(checkpoint: &Checkpoint, enrollment: EnrollmentId) -> [
         out.put(&floor.step.0.to_le_bytes());
     });
     put_list(&mut out, SPENT, &state.spent, |out, selector| out.put(&selector.0));
+    out.put(&state.stepped_up.map_or(0, |until| until.0).to_le_bytes());
     seal(&mut bytes);
     bytes
 }
@@ -167,6 +175,7 @@ pub fn decode_checkpoint(bytes: &[u8; CHECKPOINT], enrollment: EnrollmentId) -> 
     let floors =
         take_list(&mut input, |input| Some(Hit { device: DeviceId(input.take()?), step: Step(input.number()?) }))?;
     let spent = take_list(&mut input, |input| input.take().map(Selector))?;
+    let stepped_up = input.number()?;
     let fits = sources.len() <= BLAMED && known.len() <= KNOWN && floors.len() <= FLOORS && spent.len() <= SPENT;
     let state = State {
         boot_id,
@@ -181,6 +190,7 @@ pub fn decode_checkpoint(bytes: &[u8; CHECKPOINT], enrollment: EnrollmentId) -> 
         strikes,
         locked_at: (locked == 1).then_some(locked_at),
         last_login: (logged_in == 1).then_some(last),
+        stepped_up: (stepped_up > 0).then_some(WallTime(stepped_up)),
     };
     fits.then_some(Checkpoint { base, state })
 }
@@ -263,6 +273,7 @@ pub(crate) mod tests {
             1 => hit().prop_map(Act::Claim),
             1 => proptest::option::of(hit()).prop_map(|hit| Act::First { hit }),
             1 => Just(Act::Unlock),
+            1 => (0_u64..100_000_000).prop_map(|until| Act::StepUp { until: WallTime(until) }),
             1 => hit().prop_map(Act::Lower),
         ]
     }
@@ -323,6 +334,7 @@ pub(crate) mod tests {
             strikes: 13,
             locked_at: Some(14),
             last_login: Some(LastLogin { time: WallTime(15), source: [2; 17], service: [16; 16] }),
+            stepped_up: Some(WallTime(17)),
         };
         let checkpoint = Checkpoint { base: u64::MAX, state };
         let bytes = encode_checkpoint(&checkpoint, ENROLLMENT);
