@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::chain::Link;
 use crate::verdict::{Cause, PamAnswer};
 use crate::words::{AttemptId, DeviceId, EnrollmentId, Label, Source, TicketId, Uid, UserName, WallTime};
 
@@ -255,7 +256,7 @@ impl Event {
     }
 
     /// The JSON line, with its newline. Absent facts are left out.
-    pub fn json_line(&self, host: &str) -> String {
+    pub fn json_line(&self, host: &str, link: Option<Link>) -> String {
         let line = Line {
             time: self.time.to_string(),
             id: self.id,
@@ -284,6 +285,9 @@ impl Event {
         };
         let mut text = serde_json::to_string(&line).unwrap_or_default();
         text.push('\n');
+        if let Some(link) = link {
+            link.append_to(&mut text);
+        }
         text
     }
 }

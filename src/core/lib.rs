@@ -16,6 +16,7 @@
 //! | [`flood`] | answers a source and minute | the runtime folder |
 //! | [`files`] | opening what is trusted, with every check | what it is told to |
 //! | [`events`] | one event -> one syslog line and one JSON line | nothing: pure |
+//! | [`chain`] | what holds the lines of the events file together | nothing: pure |
 //! | [`verdict`] | every cause, and the table to PAM codes and reasons | nothing: pure |
 //! | [`ports`] | what a login needs from the world, as traits | nothing |
 //! | [`calendar`] | days -> dates and back | nothing: pure |
@@ -26,6 +27,7 @@
 
 pub mod budget;
 pub mod calendar;
+pub mod chain;
 pub mod enroll;
 pub mod events;
 pub mod evidence;

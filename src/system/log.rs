@@ -50,7 +50,7 @@ impl Events for Log {
         self.send(severity(event.outcome), &event.syslog_line());
         if let Some(path) = &self.file {
             // As above.
-            let _ = file::append(path, event.json_line(&host_name()).as_bytes());
+            let _ = file::append(path, |link| event.json_line(&host_name(), link));
         }
     }
 

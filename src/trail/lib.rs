@@ -2,10 +2,12 @@
 //!
 //! | room | what it does |
 //! |---|---|
+//! | [`chain`] | whether the events files are what was written |
 //! | [`line`] | a line of the events file -> its fields |
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::indexing_slicing))]
 
+pub mod chain;
 pub mod line;
 
 pub use line::Line;

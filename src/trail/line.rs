@@ -86,7 +86,7 @@ mod tests {
     fn what_an_event_writes_is_read_back_and_other_lines_are_none() {
         let source = Source::parse(Some(b"192.0.2.7"), Uid(0));
         let event = Event { time: WallTime(5000), ..Event::new(Kind::Login, Scene::default(), source, Cause::Wrong) };
-        let line = Line::parse(event.json_line("h1").as_bytes()).unwrap();
+        let line = Line::parse(event.json_line("h1", None).as_bytes()).unwrap();
         assert_eq!((line.reason.as_str(), line.source.as_str()), ("wrong", "192.0.2.7"));
         assert_eq!((line.moment(), line.is_login(), line.host.as_str()), (Some(WallTime(5000)), true, "h1"));
         for other in ["", "{", "[]", "{}", "null", "{\"time\":\"x\",\"event\":\"login\"}"] {

@@ -48,7 +48,7 @@ fn a_login_is_written_as_pam_modules_write_it() {
          reason=wrong device=01010101 label=red\\x20phone offset=-1 budget=4 id=abababababababab"
     );
     assert_eq!(
-        event.json_line("host"),
+        event.json_line("host", None),
         "{\"time\":\"2023-11-14T22:13:20.000Z\",\"id\":\"abababababababab\",\"host\":\"host\",\"event\":\"login\",\
          \"service\":\"sshd\",\"user\":\"alice\",\"uid\":1000,\"source\":\"192.0.2.7\",\"rhost\":\"192.0.2.7\",\"tty\":\"ssh\",\
          \"result\":\"failure\",\"reason\":\"wrong\",\"factor\":\"totp\",\"device\":\"01010101\",\"label\":\"red phone\",\
@@ -70,7 +70,7 @@ fn every_outcome_of_a_login_has_its_word() {
     ] {
         let event = Event { outcome: answer.into(), ..full(b"") };
         assert!(event.syslog_line().contains(&format!(": authentication {word}; ")), "{answer:?}");
-        assert!(event.json_line("host").contains(&format!("\"result\":\"{word}\"")), "{answer:?}");
+        assert!(event.json_line("host", None).contains(&format!("\"result\":\"{word}\"")), "{answer:?}");
     }
 }
 
@@ -86,7 +86,7 @@ fn an_act_of_an_administrator_names_itself() {
 fn an_unknown_user_is_not_named_because_people_type_passwords_there() {
     let event = Event { user: None, uid: None, ..full(b"") };
     assert!(event.syslog_line().contains(" user= reason="));
-    assert!(!event.json_line("host").contains("\"user\""));
+    assert!(!event.json_line("host", None).contains("\"user\""));
 }
 
 #[test]
@@ -103,7 +103,7 @@ proptest! {
         let event = full(&text);
         let syslog = event.syslog_line();
         prop_assert!(syslog.bytes().all(|byte| (0x20..=0x7e).contains(&byte)), "{syslog:?}");
-        let json = event.json_line("host");
+        let json = event.json_line("host", None);
         prop_assert!(json.trim_end_matches('\n').bytes().all(|byte| (0x20..=0x7e).contains(&byte)), "{json:?}");
         prop_assert_eq!(json.matches('\n').count(), 1);
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();

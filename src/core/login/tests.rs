@@ -701,7 +701,7 @@ proptest! {
         let mut person = Person { answers: [says(&first), says(&second)].into(), ..Person::default() };
         login(&request, &home.policy, &mut person, &world);
         let event = home.fakes.log.borrow_mut().pop().unwrap();
-        for line in [event.syslog_line(), event.json_line("host"), format!("{event:?}")] {
+        for line in [event.syslog_line(), event.json_line("host", None), format!("{event:?}")] {
             for secret in [&first, &second, &password, &PHONE_KEY.to_owned(), &TABLET_KEY.to_owned()] {
                 prop_assert!(!line.contains(secret.as_str()), "{secret:?} in {line}");
             }

@@ -1,35 +1,104 @@
 //! The events file.
 
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open};
-use rustix::io::{Errno, retry_on_intr, write};
+use rustix::fs::{Dir, FileType, Mode, OFlags, Stat, fstat, lstat, open};
+use rustix::io::{Errno, pread, retry_on_intr, write};
 use rustix::process::{Resource, getrlimit};
 
+use qrtotp_core::chain::{Link, link_to_end};
 use qrtotp_core::files::above_stdio;
 
-/// Appends one line with a single write, so that lines of logins at the same time do not mix.
+/// How much of the end of a file is read at first for a link, and at most, in bytes: a line has about 500.
+const NEAR: u64 = 4096;
+const FAR: u64 = 4 * 1024 * 1024;
+
+/// Appends one line with a single write, so that lines of logins at the same time do not mix. `line` gives it from its link
+/// to what stands in the file; nobody is waited for.
 ///
 /// # Errors
 /// Where the file is not one that only root can have made and can write, or the kernel refuses; the line is lost then.
-pub fn append(path: &Path, line: &[u8]) -> Result<(), Errno> {
+pub fn append(path: &Path, line: impl FnOnce(Option<Link>) -> String) -> Result<(), Errno> {
     if !path.is_absolute() {
         return Err(Errno::INVAL);
     }
-    // O_NONBLOCK and O_NOCTTY: a FIFO or a terminal in its place must not hold a login or become its terminal.
-    let flags = OFlags::WRONLY
-        | OFlags::APPEND
-        | OFlags::CREATE
-        | OFlags::NOFOLLOW
-        | OFlags::NONBLOCK
-        | OFlags::NOCTTY
-        | OFlags::CLOEXEC;
-    let file = above_stdio(open(path, flags, Mode::RUSR | Mode::WUSR)?)?;
-    let status = fstat(&file)?;
-    if !belongs_to_root_alone(&status) || !within_limit(&status, line) {
+    let (file, status) = open_own(path, OFlags::RDWR | OFlags::APPEND | OFlags::CREATE)?;
+    let size = length(&status);
+    let (link, is_whole) = if size == 0 { (Some(link_to_file_before(path)), true) } else { link_to(&file, size) };
+    let mut text = line(link);
+    if !is_whole {
+        // A writer was killed in the middle of his line, or is in it at this moment: an empty line does no harm.
+        text.insert(0, '\n');
+    }
+    if !within_limit(&status, text.as_bytes()) {
         return Err(Errno::PERM);
     }
-    retry_on_intr(|| write(&file, line)).map(drop)
+    retry_on_intr(|| write(&file, text.as_bytes())).map(drop)
+}
+
+fn open_own(path: &Path, flags: OFlags) -> Result<(OwnedFd, Stat), Errno> {
+    // O_NONBLOCK and O_NOCTTY: a FIFO or a terminal in its place must not hold a login or become its terminal.
+    let guards = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = above_stdio(open(path, flags | guards, Mode::RUSR | Mode::WUSR)?)?;
+    let status = fstat(&file)?;
+    if belongs_to_root_alone(&status) { Ok((file, status)) } else { Err(Errno::PERM) }
+}
+
+/// The link to the end of a file of this length, and whether that is the end of a line. No link where more would have to be
+/// read than is reasonable: some thousand logins that were frozen between their reading and their writing.
+fn link_to(file: &OwnedFd, size: u64) -> (Option<Link>, bool) {
+    let mut reach = NEAR;
+    loop {
+        let from = size.saturating_sub(reach);
+        let Some(piece) = read_from(file, from, size) else { return (None, false) };
+        let link = link_to_end(&piece, from);
+        if link.is_some() || from == 0 || reach >= FAR {
+            return (link, piece.ends_with(b"\n"));
+        }
+        reach = reach.saturating_mul(8);
+    }
+}
+
+/// A piece of a file, read at once: shorter where the file is.
+fn read_from(file: &OwnedFd, from: u64, to: u64) -> Option<Vec<u8>> {
+    let mut piece = vec![0; usize::try_from(to.checked_sub(from)?).ok()?];
+    let length = retry_on_intr(|| pread(file, &mut piece, from)).ok()?;
+    piece.truncate(length);
+    Some(piece)
+}
+
+/// A new file goes on with the sum of the one that was rotated away last, if that was not compressed yet.
+fn link_to_file_before(path: &Path) -> Link {
+    let link = file_before(path).and_then(|before| {
+        let (file, status) = open_own(&before, OFlags::RDONLY).ok()?;
+        let (link, _) = link_to(&file, length(&status));
+        link.map(|link| Link { at: 0, sum: link.sum, after: Some(link.at) })
+    });
+    link.unwrap_or(Link::START)
+}
+
+fn file_before(path: &Path) -> Option<PathBuf> {
+    let (folder, name) = (path.parent()?, path.file_name()?.to_str()?);
+    let is_rotated = |other: &str| {
+        let rest = other.strip_prefix(name).unwrap_or_default();
+        rest.starts_with(['.', '-']) && rest.bytes().skip(1).all(|byte| byte.is_ascii_digit() || byte == b'-')
+    };
+    let handle = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let names = Dir::new(above_stdio(handle).ok()?).ok()?.filter_map(|entry| {
+        let name = entry.ok()?.file_name().to_str().ok()?.to_owned();
+        is_rotated(&name).then_some(name)
+    });
+    let dated = names.filter_map(|name| {
+        let path = folder.join(name);
+        let status = lstat(&path).ok()?;
+        Some(((status.st_mtime, status.st_mtime_nsec), path))
+    });
+    dated.max().map(|(_, path)| path)
+}
+
+fn length(status: &Stat) -> u64 {
+    u64::try_from(status.st_size).unwrap_or(u64::MAX)
 }
 
 /// A regular file of root's with one name, which nobody else may write.
@@ -43,9 +112,8 @@ fn belongs_to_root_alone(status: &Stat) -> bool {
 
 /// A caller of `su` may have set RLIMIT_FSIZE: a write beyond it would kill the program by SIGXFSZ, and its login too.
 fn within_limit(status: &Stat, line: &[u8]) -> bool {
-    let size = u64::try_from(status.st_size).unwrap_or(u64::MAX);
-    let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
-    getrlimit(Resource::Fsize).current.is_none_or(|limit| size.saturating_add(length) <= limit)
+    let added = u64::try_from(line.len()).unwrap_or(u64::MAX);
+    getrlimit(Resource::Fsize).current.is_none_or(|limit| length(status).saturating_add(added) <= limit)
 }
 
 #[cfg(test)]
@@ -57,6 +125,10 @@ mod tests {
     use tempfile::TempDir;
 
     const LINE: &[u8] = b"{}\n";
+
+    fn append(path: &Path, line: &[u8]) -> Result<(), Errno> {
+        super::append(path, |_| String::from_utf8(line.to_vec()).unwrap())
+    }
 
     #[test]
     fn the_first_line_makes_the_file_for_root_alone_and_the_next_follows() {
