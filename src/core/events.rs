@@ -73,6 +73,8 @@ pub enum Kind {
     TicketOpen,
     /// An enrollment ticket was revoked.
     TicketRevoke,
+    /// An enrollment ticket was found to be over: by its time, or by too many wrong tries.
+    TicketExpire,
     /// Places where somebody was not asked again were forgotten.
     Forget,
     /// Two codes are asked of a user for a while.

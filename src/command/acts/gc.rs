@@ -2,7 +2,7 @@
 
 use qrtotp_core::events::Kind;
 use qrtotp_core::vault::{DECOY_COUNT, Room, Vault};
-use qrtotp_core::words::{Account, TicketId, Uid, UserName, WallTime};
+use qrtotp_core::words::{Account, TicketId, Uid, UserName};
 use serde_json::json;
 
 use super::ticket::{State, credentials_of};
@@ -26,7 +26,7 @@ pub fn run(desk: &Desk, yes: bool) -> Result<(), Ending> {
     for number in 0..DECOY_COUNT {
         released = released.saturating_add(vault.decoy(number).map_or(0, release_room));
     }
-    let over = remove_useless_tickets(&vault, desk.now()?.wall)?;
+    let over = end_tickets_that_are_over(desk, &vault)?;
     let left_over = left_over(desk, &vault)?;
     if yes {
         for account in &gone {
@@ -54,17 +54,26 @@ pub fn run(desk: &Desk, yes: bool) -> Result<(), Ending> {
     desk.screen.answer(&value, &lines.join("\n"))
 }
 
-/// Removes tickets that are expired, dead or spent; gives how many. One that cannot be read is left for a person to look at.
-fn remove_useless_tickets(vault: &Vault, now: WallTime) -> Result<usize, Ending> {
+/// Removes tickets that are expired, dead or spent; gives how many. The first two leave an event: a spent one has that of its
+/// enrollment. One that cannot be read is left for a person to look at.
+pub fn end_tickets_that_are_over(desk: &Desk, vault: &Vault) -> Result<usize, Ending> {
+    let now = desk.now()?.wall;
     let mut removed = 0_usize;
     for uid in vault.ticket_uids()? {
         let Some(tickets) = vault.tickets(uid)? else { continue };
         let credentials = credentials_of(vault, uid);
         for id in tickets.ids()? {
             let Ok(ticket) = tickets.read(id) else { continue };
-            if State::of(&ticket, &tickets, credentials.as_ref(), now)? != State::Open {
-                tickets.remove(id)?;
-                removed = removed.saturating_add(1);
+            let state = State::of(&ticket, &tickets, credentials.as_ref(), now)?;
+            if state == State::Open {
+                continue;
+            }
+            tickets.remove(id)?;
+            removed = removed.saturating_add(1);
+            if state != State::Spent {
+                let mut event = desk.event(Kind::TicketExpire, &Account { name: ticket.user, uid }, state.word());
+                event.ticket = Some(id);
+                desk.record(&event);
             }
         }
     }

@@ -2,7 +2,7 @@
 //! of several tickets all are stored or none.
 
 use qrtotp_core::calendar::{DAY, duration, in_words};
-use qrtotp_core::events::Kind;
+use qrtotp_core::events::{Kind, Printable};
 use qrtotp_core::otp::TicketCode;
 use qrtotp_core::policy::FirstLogin;
 use qrtotp_core::vault::tickets::MAX_TICKETS;
@@ -248,6 +248,7 @@ impl Issued {
     fn record(&self, desk: &Desk, account: &Account) {
         let mut event = desk.event(Kind::TicketNew, account, self.purpose.word());
         event.ticket = Some(self.ticket.id);
+        event.detail = Some(Printable::new(format!("good until {}", self.ticket.expires).as_bytes()));
         desk.record(&event);
     }
 

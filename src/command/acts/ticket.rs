@@ -60,7 +60,8 @@ impl State {
         })
     }
 
-    fn word(self) -> &'static str {
+    /// The word in JSON, and in the event of one that is over.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Expired => "expired",
