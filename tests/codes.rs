@@ -155,6 +155,31 @@ fn after_five_failures_two_consecutive_codes_of_one_device_are_asked_and_accepte
 }
 
 #[test]
+fn after_a_step_up_one_code_is_not_enough_until_an_administrator_unlocks() {
+    let sandbox = Sandbox::new();
+    let alice = sandbox.enroll("alice");
+    let stepped = sandbox.qrtotp(&["step-up", "alice", "--for", "2h", "--reason", "stolen laptop"]);
+    assert!(stepped.code == 0 && stepped.stdout.contains("qrtotp unlock alice"), "{stepped:?}");
+    assert_eq!(sandbox.status("alice")["state"], "stepped_up");
+    let event = sandbox.events().pop().unwrap();
+    assert_eq!((event["event"].as_str(), event["reason"].as_str()), (Some("step_up"), Some("stolen laptop")));
+    alice.phone.settle(3);
+    let both = [alice.phone.code_in(-1), alice.phone.code()];
+    let report = sandbox.run(Script::login("alice").answering(both));
+    assert_eq!(report.code(), code::SUCCESS);
+    assert_eq!(report.last().prompts().len(), 2);
+    assert_eq!(sandbox.last_reason(), "two_codes");
+    let explained = sandbox.qrtotp(&["policy", "explain", "alice", "--service", "sshd"]);
+    assert!(explained.stdout.contains("two codes"), "{explained:?}");
+    assert_eq!(sandbox.qrtotp(&["unlock", "alice"]).code, 0);
+    assert_eq!(sandbox.status("alice")["state"], "enrolled");
+    assert_eq!(sandbox.answer("alice", &alice.phone.code_in(1)), code::AUTH_ERR, "of a step that has not begun");
+    for wrong in ["--for=0s", "--for=91d", "--for=soon"] {
+        assert_eq!(sandbox.qrtotp(&["step-up", "alice", wrong, "--reason", "x"]).code, 2, "{wrong}");
+    }
+}
+
+#[test]
 fn two_codes_that_do_not_follow_each_other_on_one_device_are_refused() {
     let sandbox = Sandbox::new();
     let alice = sandbox.enroll("alice");

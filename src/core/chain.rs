@@ -68,21 +68,16 @@ impl Link {
 
     /// The link of a line with its newline. Texts in a line cannot look like it: quotes in them are escaped.
     pub fn of(line: &[u8]) -> Option<Self> {
-        let text = line.strip_suffix(END)?;
-        // A number of 20 digits at most, a colon, 64 digits.
-        let from = text.len().saturating_sub(FIELD.len().saturating_add(85));
-        let start = text.get(from..)?.windows(FIELD.len()).position(|part| part == FIELD)?.checked_add(from)?;
-        let (before, field) = text.split_at_checked(start)?;
-        let field = field.strip_prefix(FIELD)?;
-        let colon = field.iter().position(|byte| *byte == b':')?;
-        let sum = Sum::parse(field.get(colon.checked_add(1)?..)?)?;
-        Some(Self { at: number(field.get(..colon)?)?, sum, after: after(before) })
+        let (rest, sum) = line.strip_suffix(END)?.split_last_chunk::<64>()?;
+        let (rest, at) = ending_in_number(rest.strip_suffix(b":")?)?;
+        let rest = rest.strip_suffix(FIELD)?;
+        let after = ending_in_number(rest).filter(|(rest, _)| rest.ends_with(AFTER)).map(|(_, after)| after);
+        Some(Self { at, sum: Sum::parse(sum)?, after })
     }
 
     /// Reads `AT:SUM`.
     pub fn parse(text: &str) -> Option<Self> {
-        let (at, sum) = text.split_once(':')?;
-        Some(Self { at: number(at.as_bytes())?, sum: Sum::parse(sum.as_bytes())?, after: None })
+        Self::of(format!("{{\"x\":0,\"chain\":\"{text}\"}}\n").as_bytes())
     }
 }
 
@@ -92,14 +87,11 @@ impl fmt::Display for Link {
     }
 }
 
-fn after(before: &[u8]) -> Option<u64> {
-    let digits = before.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    let (before, digits) = before.split_at_checked(before.len().checked_sub(digits)?)?;
-    before.ends_with(AFTER).then(|| number(digits)).flatten()
-}
-
-fn number(digits: &[u8]) -> Option<u64> {
-    std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
+/// A text that ends in digits: what stands before them, and their number.
+fn ending_in_number(text: &[u8]) -> Option<(&[u8], u64)> {
+    let start = text.iter().rposition(|byte| !byte.is_ascii_digit())?.checked_add(1)?;
+    let (rest, digits) = text.split_at_checked(start)?;
+    Some((rest, std::str::from_utf8(digits).ok()?.parse().ok()?))
 }
 
 /// Links a new line to the end of a file, by a piece of it that begins at byte `from` and goes to its end. `None` where the
@@ -107,20 +99,26 @@ fn number(digits: &[u8]) -> Option<u64> {
 pub fn link_to_end(piece: &[u8], from: u64) -> Option<Link> {
     let end = piece.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at.saturating_add(1));
     let whole = piece.get(..end)?;
-    let skipped = match from {
-        0 => 0,
-        _ => whole.iter().position(|byte| *byte == b'\n')?.checked_add(1)?,
-    };
-    let lines = || whole.get(skipped..).unwrap_or_default().split_inclusive(|byte| *byte == b'\n');
     let place = |at: u64| usize::try_from(at.checked_sub(from)?).ok().filter(|place| *place <= end);
-    // The first line of a file says what the file begins with; others that also saw nothing may say something else.
-    let first =
-        (from == 0).then(|| lines().next().and_then(Link::of).filter(|link| link.at == 0).unwrap_or(Link::START));
-    let latest = lines().filter_map(Link::of).filter(|link| link.at > 0 && place(link.at).is_some());
-    let base = latest.max_by_key(|link| link.at).or(first)?;
-    let rest = whole.get(place(base.at)?..)?;
-    let sum = rest.split_inclusive(|byte| *byte == b'\n').fold(base.sum, Sum::with);
+    let mut base = None;
+    for (number, line) in lines(whole).enumerate() {
+        base = match Link::of(line) {
+            // Where the piece begins in the middle of a line, the rest of it still has the link.
+            Some(link) if link.at > 0 && place(link.at).is_some() => {
+                base.filter(|base: &Link| base.at >= link.at).or(Some(link))
+            }
+            // The first line of a file says what the file begins with; others that also saw nothing may say something else.
+            Some(link) if link.at == 0 && number == 0 && from == 0 => Some(link),
+            _ => base,
+        };
+    }
+    let base = base.or((from == 0).then_some(Link::START))?;
+    let sum = lines(whole.get(place(base.at)?..)?).fold(base.sum, Sum::with);
     Some(Link { at: from.checked_add(u64::try_from(end).ok()?)?, sum, after: None })
+}
+
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split_inclusive(|byte| *byte == b'\n')
 }
 
 #[cfg(test)]

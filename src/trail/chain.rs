@@ -27,7 +27,7 @@ pub enum What {
     Reordered,
     /// The file does not go on from the end of the one before it: a file between them is gone, or the end of that one is.
     Torn,
-    /// The file begins a chain of its own although another one lies before it.
+    /// A chain begins here although there are lines before: nothing speaks for the last of those.
     Begins,
 }
 
@@ -168,8 +168,10 @@ impl Walk {
         self.number = self.number.saturating_add(1);
         match link {
             Some(link) if link.at == 0 && link.after.is_some() => self.check_before(link, before),
+            Some(link) if link.at > 0 && link.sum == Sum::START => self.restart(link),
             Some(link) => self.check(link),
-            None => self.unlinked = self.unlinked.saturating_add(1),
+            // An empty line stands behind one that was cut off.
+            None => self.unlinked = self.unlinked.saturating_add(u64::from(line != b"\n")),
         }
         self.place = self.place.saturating_add(length(line));
         self.sum = self.sum.with(line);
@@ -213,6 +215,12 @@ impl Walk {
         }
     }
 
+    /// The writer could not look back far enough.
+    fn restart(&mut self, link: Link) {
+        self.find((self.number, self.number), What::Begins);
+        self.go_on_from(link);
+    }
+
     /// Takes a link that does not hold for the truth from here on.
     fn damage(&mut self, link: Link) {
         let written = i128::from(self.place).saturating_sub(self.shift);
@@ -223,11 +231,16 @@ impl Walk {
         let damage = self.open.get_or_insert(Damage { first, last, shift, looks_ahead: false });
         damage.last = last;
         damage.looks_ahead |= looks_ahead;
+        self.go_on_from(link);
+    }
+
+    fn go_on_from(&mut self, link: Link) {
+        let lines = self.number.saturating_sub(1);
         self.shift = i128::from(self.place).saturating_sub(i128::from(link.at));
         self.sum = link.sum;
         self.ends.clear();
-        self.ends.push_back(End { at: link.at, sum: link.sum, lines: last });
-        self.covered = last;
+        self.ends.push_back(End { at: link.at, sum: link.sum, lines });
+        self.covered = lines;
     }
 
     fn end_damage(&mut self) {

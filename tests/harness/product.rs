@@ -290,6 +290,7 @@ impl Sandbox {
     pub fn events(&self) -> Vec<Value> {
         let text = fs::read_to_string(EVENTS).unwrap_or_default();
         text.lines()
+            .filter(|line| !line.is_empty())
             .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}")))
             .collect()
     }

@@ -1,18 +1,18 @@
 //! The events file.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, Stat, fstat, lstat, open};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open};
 use rustix::io::{Errno, pread, retry_on_intr, write};
 use rustix::process::{Resource, getrlimit};
 
 use qrtotp_core::chain::{Link, link_to_end};
-use qrtotp_core::files::above_stdio;
+use qrtotp_core::files::{Folder, Privacy, above_stdio};
 
 /// How much of the end of a file is read at first for a link, and at most, in bytes: a line has about 500.
 const NEAR: u64 = 4096;
-const FAR: u64 = 4 * 1024 * 1024;
+const FAR: u64 = 2 * 1024 * 1024;
 
 /// Appends one line with a single write, so that lines of logins at the same time do not mix. `line` gives it from its link
 /// to what stands in the file; nobody is waited for.
@@ -23,12 +23,29 @@ pub fn append(path: &Path, line: impl FnOnce(Option<Link>) -> String) -> Result<
     if !path.is_absolute() {
         return Err(Errno::INVAL);
     }
-    let (file, status) = open_own(path, OFlags::RDWR | OFlags::APPEND | OFlags::CREATE)?;
+    // O_NONBLOCK and O_NOCTTY: a FIFO or a terminal in its place must not hold a login or become its terminal.
+    let flags = OFlags::RDWR
+        | OFlags::APPEND
+        | OFlags::CREATE
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK
+        | OFlags::NOCTTY
+        | OFlags::CLOEXEC;
+    let file = above_stdio(open(path, flags, Mode::RUSR | Mode::WUSR)?)?;
+    let status = fstat(&file)?;
+    if !belongs_to_root_alone(&status) {
+        return Err(Errno::PERM);
+    }
     let size = length(&status);
-    let (link, is_whole) = if size == 0 { (Some(link_to_file_before(path)), true) } else { link_to(&file, size) };
+    let (mut link, mut is_whole) =
+        if size == 0 { (Some(link_to_file_before(path)), true) } else { link_to(&file, size) };
+    if !is_whole {
+        // Mostly somebody who is in the middle of writing and done by now.
+        (link, is_whole) = link_to(&file, length(&fstat(&file)?));
+    }
     let mut text = line(link);
     if !is_whole {
-        // A writer was killed in the middle of his line, or is in it at this moment: an empty line does no harm.
+        // A writer was killed in the middle of his line, or still is in it: an empty line does no harm.
         text.insert(0, '\n');
     }
     if !within_limit(&status, text.as_bytes()) {
@@ -37,24 +54,17 @@ pub fn append(path: &Path, line: impl FnOnce(Option<Link>) -> String) -> Result<
     retry_on_intr(|| write(&file, text.as_bytes())).map(drop)
 }
 
-fn open_own(path: &Path, flags: OFlags) -> Result<(OwnedFd, Stat), Errno> {
-    // O_NONBLOCK and O_NOCTTY: a FIFO or a terminal in its place must not hold a login or become its terminal.
-    let guards = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = above_stdio(open(path, flags | guards, Mode::RUSR | Mode::WUSR)?)?;
-    let status = fstat(&file)?;
-    if belongs_to_root_alone(&status) { Ok((file, status)) } else { Err(Errno::PERM) }
-}
-
-/// The link to the end of a file of this length, and whether that is the end of a line. No link where more would have to be
-/// read than is reasonable: some thousand logins that were frozen between their reading and their writing.
+/// The link to the end of a file of this length, and whether that is the end of a line. Where more would have to be read than
+/// is reasonable (some thousand logins were frozen between their reading and their writing) a new chain begins.
 fn link_to(file: &OwnedFd, size: u64) -> (Option<Link>, bool) {
     let mut reach = NEAR;
     loop {
         let from = size.saturating_sub(reach);
         let Some(piece) = read_from(file, from, size) else { return (None, false) };
         let link = link_to_end(&piece, from);
-        if link.is_some() || from == 0 || reach >= FAR {
-            return (link, piece.ends_with(b"\n"));
+        if link.is_some() || reach >= FAR {
+            let begins = Link { at: size, ..Link::START };
+            return (link.or(Some(begins)), piece.ends_with(b"\n"));
         }
         reach = reach.saturating_mul(8);
     }
@@ -70,31 +80,26 @@ fn read_from(file: &OwnedFd, from: u64, to: u64) -> Option<Vec<u8>> {
 
 /// A new file goes on with the sum of the one that was rotated away last, if that was not compressed yet.
 fn link_to_file_before(path: &Path) -> Link {
-    let link = file_before(path).and_then(|before| {
-        let (file, status) = open_own(&before, OFlags::RDONLY).ok()?;
-        let (link, _) = link_to(&file, length(&status));
-        link.map(|link| Link { at: 0, sum: link.sum, after: Some(link.at) })
-    });
-    link.unwrap_or(Link::START)
+    let link = file_before(path).and_then(|(file, status)| link_to(&file, length(&status)).0);
+    link.map_or(Link::START, |link| Link { at: 0, sum: link.sum, after: Some(link.at) })
 }
 
-fn file_before(path: &Path) -> Option<PathBuf> {
-    let (folder, name) = (path.parent()?, path.file_name()?.to_str()?);
-    let is_rotated = |other: &str| {
-        let rest = other.strip_prefix(name).unwrap_or_default();
-        rest.starts_with(['.', '-']) && rest.bytes().skip(1).all(|byte| byte.is_ascii_digit() || byte == b'-')
-    };
-    let handle = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let names = Dir::new(above_stdio(handle).ok()?).ok()?.filter_map(|entry| {
-        let name = entry.ok()?.file_name().to_str().ok()?.to_owned();
-        is_rotated(&name).then_some(name)
-    });
-    let dated = names.filter_map(|name| {
-        let path = folder.join(name);
-        let status = lstat(&path).ok()?;
-        Some(((status.st_mtime, status.st_mtime_nsec), path))
-    });
-    dated.max().map(|(_, path)| path)
+fn file_before(path: &Path) -> Option<(OwnedFd, Stat)> {
+    let name = path.file_name()?.to_str()?;
+    let folder = Folder::open(path.parent()?, Privacy::ReadableByAll).ok()??;
+    let mut latest = None;
+    for other in folder.names().ok()?.iter().filter(|other| is_rotated(other, name)) {
+        if let Ok(Some(status)) = folder.stat(other) {
+            latest = latest.max(Some((status.st_mtime, status.st_mtime_nsec, other.clone())));
+        }
+    }
+    folder.file(&latest?.2, OFlags::RDONLY, Privacy::ReadableByAll).ok()?
+}
+
+/// `events.jsonl.1`, `events.jsonl-20261124`
+fn is_rotated(other: &str, name: &str) -> bool {
+    let rest = other.strip_prefix(name).unwrap_or_default();
+    rest.starts_with(['.', '-']) && rest.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'))
 }
 
 fn length(status: &Stat) -> u64 {
@@ -119,7 +124,10 @@ fn within_limit(status: &Stat, line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use qrtotp_core::chain::Sum;
+    use qrtotp_trail::chain::{Report, verify};
     use std::fs;
+    use std::io::{BufReader, Write};
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
     use std::process::Command;
     use tempfile::TempDir;
@@ -138,6 +146,91 @@ mod tests {
         append(&path, LINE).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"{}\n{}\n");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+    }
+
+    fn linked(path: &Path, text: &str) {
+        super::append(path, |link| {
+            let mut line = format!("{{\"text\":\"{text}\"}}\n");
+            link.unwrap().append_to(&mut line);
+            line
+        })
+        .unwrap();
+    }
+
+    fn verified(paths: &[&Path]) -> Report {
+        let open = |path: &&Path| Ok((path.display().to_string(), BufReader::new(fs::File::open(path)?)));
+        verify(paths.iter().map(open), None).unwrap()
+    }
+
+    #[test]
+    fn lines_of_writers_at_the_same_time_are_one_chain() {
+        const LINES: usize = 200;
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("events.jsonl");
+        std::thread::scope(|scope| {
+            for writer in 0..8 {
+                let path = &path;
+                scope.spawn(move || (0..LINES).for_each(|_| linked(path, &"x".repeat(writer * 40))));
+            }
+        });
+        let report = verified(&[&path]);
+        assert_eq!(
+            (report.lines as usize - 8 * LINES, report.unlinked, report.findings.len()),
+            (0, 0, 0),
+            "{report:?}"
+        );
+    }
+
+    #[test]
+    fn a_new_file_goes_on_from_the_one_that_was_rotated_away_last_however_that_is_called() {
+        for name in ["events.jsonl.1", "events.jsonl-20261124"] {
+            let folder = TempDir::new().unwrap();
+            let (path, old) = (folder.path().join("events.jsonl"), folder.path().join(name));
+            for other in ["events.jsonl.gz", "events.jsonl.1.gz", "events.json", "events.jsonl.old", "events.jsonl.99"]
+            {
+                fs::write(folder.path().join(other), b"older, or no rotated file\n").unwrap();
+            }
+            (0..3).for_each(|_| linked(&path, "before"));
+            fs::rename(&path, &old).unwrap();
+            // Rotation keeps the time of the last line; here both could be of one tick of the file system's clock.
+            assert!(Command::new("touch").arg("-d").arg("+1 min").arg(&old).status().unwrap().success());
+            (0..3).for_each(|_| linked(&path, "after"));
+            let report = verified(&[&old, &path]);
+            assert_eq!((report.lines, report.findings.len()), (6, 0), "{name} {report:?}");
+            assert!(verified(&[&path]).continues, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_is_ended_and_the_chain_goes_on() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("events.jsonl");
+        linked(&path, "whole");
+        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"{\"time\":\"2026-").unwrap();
+        (0..2).for_each(|_| linked(&path, "next"));
+        let report = verified(&[&path]);
+        assert_eq!((report.lines, report.unlinked, report.findings.len()), (4, 1, 0), "{report:?}");
+    }
+
+    #[test]
+    fn a_crowd_that_wrote_late_is_looked_behind_and_behind_one_too_large_a_new_chain_begins() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("events.jsonl");
+        for (lines, is_linked) in [(300, true), (6000, false)] {
+            fs::write(&path, b"").unwrap();
+            linked(&path, "first");
+            let late = format!("{{\"late\":\"{}\"}}\n", "x".repeat(1000));
+            fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(late.repeat(lines).as_bytes()).unwrap();
+            let mut got = None;
+            super::append(&path, |link| {
+                got = link;
+                "{}\n".to_owned()
+            })
+            .unwrap();
+            assert_eq!(got.unwrap().sum != Sum::START, is_linked, "{lines}");
+            assert_eq!(got.unwrap().at + 3, fs::metadata(&path).unwrap().len(), "{lines}");
+        }
     }
 
     #[test]

@@ -126,6 +126,22 @@ fn a_head_that_was_noted_shows_that_the_end_was_cut_off() {
 }
 
 #[test]
+fn a_chain_that_begins_anew_in_the_middle_is_named_and_checked_from_there() {
+    let mut lines = written(5, |_| 0);
+    let mut line = "{}\n".to_owned();
+    Link { at: lines.concat().len() as u64, ..Link::START }.append_to(&mut line);
+    lines.push(line);
+    for _ in 0..3 {
+        let mut line = "{}\n".to_owned();
+        link_to_end(lines.concat().as_bytes(), 0).unwrap().append_to(&mut line);
+        lines.push(line);
+    }
+    assert_eq!(findings(&lines), [((6, 6), What::Begins)]);
+    lines[6] = lines[6].replace("{,", "{ ");
+    assert_eq!(findings(&lines), [((6, 6), What::Begins), ((7, 7), What::Altered)]);
+}
+
+#[test]
 fn lines_without_a_link_are_spoken_for_by_the_next() {
     let mut lines = written(3, |_| 0);
     lines.push("{\"no\":\"link\"}\n".to_owned());
@@ -136,7 +152,7 @@ fn lines_without_a_link_are_spoken_for_by_the_next() {
     link.append_to(&mut last);
     lines.push(last);
     let report = check(&[&lines]);
-    assert_eq!((report.unlinked, report.findings.len()), (3, 0));
+    assert_eq!((report.unlinked, report.findings.len()), (2, 0));
     lines.remove(3);
     assert_eq!(findings(&lines).len(), 1);
 }
