@@ -128,16 +128,16 @@ fn a_head_that_was_noted_shows_that_the_end_was_cut_off() {
 #[test]
 fn a_chain_that_begins_anew_in_the_middle_is_named_and_checked_from_there() {
     let mut lines = written(5, |_| 0);
-    let mut line = "{}\n".to_owned();
+    let mut line = "{\"a\":1}\n".to_owned();
     Link { at: lines.concat().len() as u64, ..Link::START }.append_to(&mut line);
     lines.push(line);
     for _ in 0..3 {
-        let mut line = "{}\n".to_owned();
+        let mut line = "{\"a\":1}\n".to_owned();
         link_to_end(lines.concat().as_bytes(), 0).unwrap().append_to(&mut line);
         lines.push(line);
     }
     assert_eq!(findings(&lines), [((6, 6), What::Begins)]);
-    lines[6] = lines[6].replace("{,", "{ ");
+    lines[6] = lines[6].replace("\"a\"", "\"b\"");
     assert_eq!(findings(&lines), [((6, 6), What::Begins), ((7, 7), What::Altered)]);
 }
 
