@@ -62,6 +62,7 @@ pam_folder() {
 }
 
 tmpfiles=/usr/lib/tmpfiles.d/qrtotp.conf
+logrotate=/etc/logrotate.d/qrtotp
 manual=/usr/share/man/man7/qrtotp.7
 examples=/usr/share/doc/qrtotp/examples
 config=/etc/qrtotp/config.toml
@@ -116,13 +117,14 @@ install_all() {
     put 644 "$module" "$security/pam_qrtotp.so"
     put 755 "$command" /usr/sbin/qrtotp
     put 644 "$source/packaging/tmpfiles.d/qrtotp.conf" $tmpfiles
+    put 644 "$source/packaging/logrotate.d/qrtotp" $logrotate
     put 644 "$source/packaging/man/qrtotp.7" $manual
     for example in "$source"/pam.d-examples/*; do
         put 644 "$example" "$examples/${example##*/}"
     done
     # New files get the label of their folder's rule where SELinux is at work.
     if [ -z "$destdir" ] && command -v restorecon > /dev/null; then
-        restorecon "$security/pam_qrtotp.so" /usr/sbin/qrtotp $tmpfiles $manual || true
+        restorecon "$security/pam_qrtotp.so" /usr/sbin/qrtotp $tmpfiles $logrotate $manual || true
     fi
     install_config
     if [ -n "$destdir" ]; then
@@ -169,6 +171,7 @@ Take these lines out (or put # before them), then try again."
     done
     take /usr/sbin/qrtotp
     take $tmpfiles
+    take $logrotate
     take $manual
     for example in "$destdir$examples"/*; do
         take "${example#"$destdir"}"
