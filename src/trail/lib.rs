@@ -3,11 +3,14 @@
 //! | room | what it does |
 //! |---|---|
 //! | [`chain`] | whether the events files are what was written |
+//! | [`files`] | the events files, rotated and compressed -> lines |
 //! | [`line`] | a line of the events file -> its fields |
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::indexing_slicing))]
 
 pub mod chain;
+pub mod files;
 pub mod line;
 
+pub use files::{Damage, Trail};
 pub use line::Line;
