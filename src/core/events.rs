@@ -81,6 +81,50 @@ pub enum Kind {
     StepUp,
 }
 
+impl Kind {
+    /// The word in the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Enroll => "enroll",
+            Self::RecoverySet => "recovery_set",
+            Self::Unlock => "unlock",
+            Self::DeviceRename => "device_rename",
+            Self::DeviceDisable => "device_disable",
+            Self::DeviceEnable => "device_enable",
+            Self::DeviceRemove => "device_remove",
+            Self::Revoke => "revoke",
+            Self::Collect => "collect",
+            Self::TicketNew => "ticket_new",
+            Self::TicketOpen => "ticket_open",
+            Self::TicketRevoke => "ticket_revoke",
+            Self::TicketExpire => "ticket_expire",
+            Self::Forget => "forget",
+            Self::StepUp => "step_up",
+        }
+    }
+
+    /// Every kind, for tables and tests.
+    pub const ALL: [Self; 16] = [
+        Self::Login,
+        Self::Enroll,
+        Self::RecoverySet,
+        Self::Unlock,
+        Self::DeviceRename,
+        Self::DeviceDisable,
+        Self::DeviceEnable,
+        Self::DeviceRemove,
+        Self::Revoke,
+        Self::Collect,
+        Self::TicketNew,
+        Self::TicketOpen,
+        Self::TicketRevoke,
+        Self::TicketExpire,
+        Self::Forget,
+        Self::StepUp,
+    ];
+}
+
 /// How it ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -245,7 +289,7 @@ impl Event {
     fn facts(&self) -> Vec<(&'static str, String)> {
         let (id, label) = self.device.as_ref().map(|(id, label)| (id.to_string(), field(label.as_str()))).unzip();
         let facts = [
-            ("event", (self.kind != Kind::Login).then(|| kind_word(self.kind))),
+            ("event", (self.kind != Kind::Login).then(|| self.kind.word().to_owned())),
             ("device", id),
             ("label", label),
             ("offset", self.offset.map(|offset| offset.to_string())),
@@ -307,10 +351,6 @@ fn push_field(line: &mut String, name: &str, value: &str) {
     line.push_str(name);
     line.push('=');
     line.push_str(value);
-}
-
-fn kind_word(kind: Kind) -> String {
-    serde_json::to_value(kind).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// The JSON form, documented in docs/FORMAT.md.

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`chain`] | whether the events files are what was written |
 //! | [`files`] | the events files, rotated and compressed -> lines |
+//! | [`filter`] | which events somebody asks for |
 //! | [`line`] | a line of the events file -> its fields |
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::indexing_slicing))]
 
 pub mod chain;
 pub mod files;
+pub mod filter;
 pub mod line;
 
 pub use files::{Damage, Trail};

@@ -122,3 +122,11 @@ proptest! {
         prop_assert_eq!(line.matches('"').count(), 2, "the quotes around the detail");
     }
 }
+
+#[test]
+fn the_word_of_a_kind_is_the_one_in_json() {
+    for kind in Kind::ALL {
+        let json = Event::new(kind, Scene::default(), Source::Local(Uid(0)), Cause::Code).json_line("h", None);
+        assert!(json.contains(&format!("\"event\":\"{}\"", kind.word())), "{json}");
+    }
+}

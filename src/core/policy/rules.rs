@@ -65,7 +65,8 @@ pub enum Origin {
 }
 
 impl Origin {
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads an address, a network, or `local`.
+    pub fn parse(text: &str) -> Option<Self> {
         if text == "local" {
             return Some(Self::Local);
         }
