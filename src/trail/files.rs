@@ -2,9 +2,11 @@
 //!
 //! Everything is read as a stream, so that memory does not depend on how much there is.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use qrtotp_core::files::{Folder, Privacy, Trouble};
 use qrtotp_core::words::WallTime;
@@ -83,16 +85,26 @@ impl EventsFile {
         self.age == Age::Current
     }
 
+    /// Whether it is compressed: nothing is written to it any more.
+    pub fn is_packed(&self) -> bool {
+        self.packing != Packing::None
+    }
+
     /// Opens it for reading, unpacked.
     ///
     /// # Errors
     /// [`Trouble`] where it is gone, or is not root's alone to write.
     pub fn open(&self) -> Result<Box<dyn BufRead>, Trouble> {
+        self.open_counting(&Rc::default())
+    }
+
+    fn open_counting(&self, count: &Rc<Cell<u64>>) -> Result<Box<dyn BufRead>, Trouble> {
         let fail = |what: &str| Trouble::new(&self.path(), what);
         let folder = Folder::open(&self.folder, Privacy::ReadableByAll)?.ok_or_else(|| fail("is missing"))?;
         let opened = folder.file(&self.name, OFlags::RDONLY, Privacy::ReadableByAll)?;
         let (file, _) = opened.ok_or_else(|| fail("is missing; it was rotated away just now, try again"))?;
-        let file = BufReader::with_capacity(LONGEST, File::from(file));
+        let counted = Counted { file: File::from(file), count: Rc::clone(count) };
+        let file = BufReader::with_capacity(LONGEST, counted);
         Ok(match self.packing {
             Packing::None => Box::new(file),
             Packing::Gzip => unpacked(flate2::bufread::MultiGzDecoder::new(file)),
@@ -101,6 +113,20 @@ impl EventsFile {
                 unpacked(ruzstd::decoding::StreamingDecoder::new(file).map_err(|_| fail("is not packed by zstd"))?)
             }
         })
+    }
+}
+
+/// Counts what is read from the disk.
+struct Counted {
+    file: File,
+    count: Rc<Cell<u64>>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        self.count.set(self.count.get().saturating_add(u64::try_from(length).unwrap_or(0)));
+        Ok(length)
     }
 }
 
@@ -156,9 +182,14 @@ impl Trail {
         self
     }
 
+    /// Bytes of all files on the disk.
+    pub fn size(&self) -> u64 {
+        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.size))
+    }
+
     /// Every line of every file, in order.
     pub fn lines(&self) -> Lines<'_> {
-        Lines { files: self.files.iter(), open: None, buffer: Vec::new(), read: 0 }
+        Lines { files: self.files.iter(), open: None, buffer: Vec::new(), read: Rc::default() }
     }
 }
 
@@ -187,7 +218,7 @@ pub struct Lines<'a> {
     files: std::slice::Iter<'a, EventsFile>,
     open: Option<Open>,
     buffer: Vec<u8>,
-    read: u64,
+    read: Rc<Cell<u64>>,
 }
 
 struct Open {
@@ -197,9 +228,9 @@ struct Open {
 }
 
 impl Lines<'_> {
-    /// Bytes read so far, unpacked.
-    pub fn bytes(&self) -> u64 {
-        self.read
+    /// Bytes read from the disk so far.
+    pub fn read(&self) -> u64 {
+        self.read.get()
     }
 }
 
@@ -210,7 +241,7 @@ impl Iterator for Lines<'_> {
         loop {
             if self.open.is_none() {
                 let file = self.files.next()?;
-                match file.open() {
+                match file.open_counting(&self.read) {
                     Ok(reader) => self.open = Some(Open { path: file.path(), reader, number: 0 }),
                     Err(trouble) => {
                         return Some(Err(Damage { file: file.path(), line: None, what: trouble.to_string() }));
@@ -223,8 +254,7 @@ impl Iterator for Lines<'_> {
                 |what: &str| Damage { file: open.path.clone(), line: Some(open.number), what: what.to_owned() };
             match read_line(&mut open.reader, &mut self.buffer) {
                 Ok(0) => self.open = None,
-                Ok(length) => {
-                    self.read = self.read.saturating_add(length);
+                Ok(_) => {
                     if self.buffer.as_slice() != b"\n" {
                         return Some(
                             Line::parse(&self.buffer).ok_or_else(|| damage("is no event; see: qrtotp log --verify")),

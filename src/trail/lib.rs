@@ -5,6 +5,7 @@
 //! | [`chain`] | whether the events files are what was written |
 //! | [`files`] | the events files, rotated and compressed -> lines |
 //! | [`filter`] | which events somebody asks for |
+//! | [`follow`] | what is new, over rotation |
 //! | [`line`] | a line of the events file -> its fields |
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::indexing_slicing))]
@@ -12,7 +13,10 @@
 pub mod chain;
 pub mod files;
 pub mod filter;
+pub mod follow;
 pub mod line;
 
 pub use files::{Damage, Trail};
+pub use filter::Filter;
+pub use follow::{Bell, Follower, Position};
 pub use line::Line;
