@@ -1,5 +1,7 @@
 //! The command line.
 
+pub mod questions;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -88,6 +90,9 @@ pub enum Command {
     /// Check the policy, explain what it does to somebody, or simulate it for everybody.
     #[command(subcommand)]
     Policy(PolicyAct),
+    /// What happened.
+    #[command(flatten)]
+    Question(questions::QuestionAct),
     /// Remove state of accounts that no longer exist and tickets that are over, give dead parts of journals back to the
     /// disk, sweep up.
     Gc {

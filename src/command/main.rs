@@ -6,6 +6,7 @@
 //! | `arguments` | the command line |
 //! | `desk` | policy, state and ports, opened for one command |
 //! | `ending` | exit codes and messages |
+//! | `reading` | the events, read for one command |
 //! | `screen` | what stands on standard output and what is read from standard input |
 //! | `acts/` | one file a family of subcommands |
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@ mod acts;
 mod arguments;
 mod desk;
 mod ending;
+mod reading;
 mod screen;
 
 use std::path::Path;
@@ -21,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use arguments::questions::QuestionAct;
 use arguments::{Arguments, Command, PolicyAct};
 use ending::{Code, Ending};
 use qrtotp_core::policy::DEFAULT_FILE;
@@ -66,6 +69,8 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::Ticket(act) => acts::ticket::run(&desk, act),
         Command::Rotate(options) => acts::rotate::run(&desk, options),
         Command::Remember(act) => acts::memories::run(&desk, act),
+        Command::Question(QuestionAct::Log(options)) => acts::log::run(&desk, options),
+        Command::Question(QuestionAct::Why { user, last }) => acts::why::run(&desk, user, *last),
         Command::Gc { yes } => acts::gc::run(&desk, *yes),
     }
 }

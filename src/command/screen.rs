@@ -147,6 +147,14 @@ pub fn csv_line(fields: &[&str]) -> String {
     fields.iter().map(field).collect::<Vec<_>>().join(",")
 }
 
+/// A text that somebody else wrote, fit for a terminal: what would move the cursor or turn the writing is escaped.
+pub fn clean(text: &str) -> String {
+    let is_odd = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if is_odd(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
+}
+
 /// `1 place`, `2 places`
 pub fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
@@ -162,7 +170,7 @@ pub fn in_a_list(items: &[String]) -> String {
 }
 
 /// See no-color.org.
-fn is_colour_wanted() -> bool {
+pub fn is_colour_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

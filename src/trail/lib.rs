@@ -7,6 +7,7 @@
 //! | [`filter`] | which events somebody asks for |
 //! | [`follow`] | what is new, over rotation |
 //! | [`line`] | a line of the events file -> its fields |
+//! | [`why`] | a refused login -> plain words, and what to do |
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::indexing_slicing))]
 
@@ -15,6 +16,7 @@ pub mod files;
 pub mod filter;
 pub mod follow;
 pub mod line;
+pub mod why;
 
 pub use files::{Damage, Trail};
 pub use filter::Filter;

@@ -1,10 +1,10 @@
 //! A line of the events file -> its fields. docs/FORMAT.md has what they mean.
 
 use qrtotp_core::words::WallTime;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One event, as it stands in the file. Kinds, results and reasons are texts: a line of a newer version is read too.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Line {
     /// RFC 3339, UTC.
@@ -18,42 +18,57 @@ pub struct Line {
     /// PAM service, or `qrtotp` for the command.
     pub service: String,
     /// Absent where no such user exists.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// As `user`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
     /// Whom su changes to, where it asks its caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Address; `local:UID`; or `a host name`.
     pub source: String,
     /// What the host program said.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rhost: Option<String>,
     /// What the host program said.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tty: Option<String>,
     /// What the host program said; for the command who called it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ruser: Option<String>,
     /// Which rule decided, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<u64>,
     /// `success`, `failure`, `error`, `skipped`.
     pub result: String,
     /// Why.
     pub reason: String,
     /// `totp`, `recovery`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub factor: Option<String>,
     /// The device that showed the code.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
     /// What its owner calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// Steps between code and host clock; positive: the code is ahead.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<i64>,
     /// Enrollment id.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub enrollment: Option<String>,
     /// Ticket id.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
     /// Attempts left for this source before two codes are asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub budget_left: Option<u32>,
     /// Microseconds from the answer to the verdict.
     pub duration_us: u64,
     /// What is wrong, for an administrator.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 

@@ -1,0 +1,61 @@
+//! The command line of what is asked of the events.
+
+use clap::{Args, Subcommand};
+
+/// What to ask.
+#[derive(Subcommand, Debug)]
+pub enum QuestionAct {
+    /// Show what happened: every attempt and every act, the oldest first. Times are UTC.
+    Log(LogOptions),
+    /// Say in plain words why a user's last logins failed, and what to do.
+    Why {
+        /// Whose.
+        user: String,
+        /// How many failures.
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        last: usize,
+    },
+}
+
+/// Which events.
+#[derive(Args, Debug)]
+pub struct FilterOptions {
+    /// From then on: a date, a time like 2026-11-24T18:00:00Z, or how long ago, like 90m or 7d.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Before then; as --since.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Of these users.
+    #[arg(long, value_name = "USER", value_delimiter = ',')]
+    pub user: Vec<String>,
+    /// Through these PAM services; acts of this command are of the service qrtotp.
+    #[arg(long, value_name = "SERVICE", value_delimiter = ',')]
+    pub service: Vec<String>,
+    /// From these addresses or networks, or local.
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub from: Vec<String>,
+    /// Of these kinds: login, enroll, ticket_new, ...
+    #[arg(long, value_name = "EVENT", value_delimiter = ',')]
+    pub event: Vec<String>,
+    /// Which ended so: success, failure, error, skipped, or a reason like replayed.
+    #[arg(long, value_name = "RESULT", value_delimiter = ',')]
+    pub result: Vec<String>,
+}
+
+/// What to show of the events.
+#[derive(Args, Debug)]
+pub struct LogOptions {
+    /// Which.
+    #[command(flatten)]
+    pub filter: FilterOptions,
+    /// Show the last ten (or those since --since), and go on showing what comes until interrupted.
+    #[arg(long, short, conflicts_with_all = ["until", "verify"])]
+    pub follow: bool,
+    /// Check the chain of all events files: whether lines were altered, removed, added or moved.
+    #[arg(long, conflicts_with_all = ["since", "until", "user", "service", "from", "event", "result"])]
+    pub verify: bool,
+    /// With --verify: a head that was printed earlier and kept elsewhere. Shows whether the end was cut off since.
+    #[arg(long, value_name = "HEAD", requires = "verify")]
+    pub head: Option<String>,
+}
