@@ -38,6 +38,10 @@ tmux tmux
 oathtool oathtool
 zbarimg zbar-tools
 fail2ban-regex fail2ban
+gzip gzip
+xz xz-utils
+zstd zstd
+logrotate logrotate
 EOF
 }
 

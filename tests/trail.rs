@@ -1,0 +1,247 @@
+//! The trail answers questions: what happened, why, and whether the files are what was written.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use qrtotp_tests::product::EVENTS;
+use qrtotp_tests::sandbox::{SCRATCH, Sandbox};
+use qrtotp_tests::script::{Script, code};
+use qrtotp_tests::terminal::Terminal;
+use serde_json::Value;
+
+/// Rotates with the shipped configuration, whether it is time or not.
+fn rotate(sandbox: &Sandbox) {
+    let config = format!("{SCRATCH}/logrotate.conf");
+    fs::write(&config, include_str!("../packaging/logrotate.d/qrtotp")).unwrap();
+    let state = format!("{SCRATCH}/logrotate.state");
+    let done = sandbox.command("/usr/sbin/logrotate").args(["--force", "--state", &state, &config]).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+fn verified(sandbox: &Sandbox, more: &[&str]) -> (i32, Value) {
+    let ran = sandbox.qrtotp(&[&["log", "--verify", "--json"], more].concat());
+    (ran.code, ran.json())
+}
+
+fn whats(report: &Value) -> Vec<&str> {
+    report["findings"].as_array().unwrap().iter().map(|finding| finding["what"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn the_log_shows_every_attempt_in_a_line_and_filters_it() {
+    let sandbox = Sandbox::new();
+    let alice = sandbox.enroll("alice");
+    let bob = sandbox.enroll("bob");
+    sandbox.run(Script::login("alice").from("192.0.2.7").answering([alice.phone.wrong_code()]));
+    sandbox.run(Script::login("bob").answering([bob.phone.code()]));
+    let all = sandbox.qrtotp(&["log"]);
+    let rows: Vec<Vec<&str>> = all.stdout.lines().map(|line| line.split('\t').collect()).collect();
+    assert!(all.code == 0 && rows.len() == 4 && rows.iter().all(|row| row.len() == 6), "{all:?}");
+    assert_eq!(rows[2][1..5], ["failure", "code", "alice", "192.0.2.7"]);
+    assert!(rows[2][5].starts_with("wrong") && rows[2][5].contains("4 tries left"), "{}", rows[2][5]);
+    assert!(rows[0][5].starts_with("enroll (enrolled_unverified)"), "{}", rows[0][5]);
+    let counts: [(&[&str], usize); 9] = [
+        (&["--user", "alice"], 2),
+        (&["--user", "alice,bob", "--event", "login"], 2),
+        (&["--from", "192.0.2.0/24"], 1),
+        (&["--from", "local", "--event", "login"], 1),
+        (&["--result", "success", "--service", "code"], 1),
+        (&["--result", "wrong"], 1),
+        (&["--since", "1h"], 4),
+        (&["--until", "1h"], 0),
+        (&["--since", "2026-01-01", "--until", "2026-01-02T00:00:00Z"], 0),
+    ];
+    for (filter, count) in counts {
+        let ran = sandbox.qrtotp(&[&["log"], filter].concat());
+        assert_eq!((ran.code, ran.stdout.lines().count()), (0, count), "{filter:?} {ran:?}");
+    }
+    let json = sandbox.qrtotp(&["log", "--json", "--user", "bob", "--event", "login"]);
+    let event: Value = serde_json::from_str(json.stdout.trim()).unwrap();
+    assert_eq!(event, sandbox_event(&sandbox, "bob"));
+}
+
+/// The event of a user's login as it stands in the file, without what holds the lines together.
+fn sandbox_event(sandbox: &Sandbox, user: &str) -> Value {
+    let mut event = sandbox.logins().into_iter().find(|event| event["user"] == user).unwrap();
+    let fields = event.as_object_mut().unwrap();
+    fields.remove("chain").unwrap();
+    fields.remove("after");
+    event
+}
+
+#[test]
+fn what_is_wrong_with_a_filter_is_said() {
+    let sandbox = Sandbox::new();
+    let cases = [
+        ("--event=logn", "did you mean \"login\"?"),
+        ("--result=replaid", "did you mean \"replayed\"?"),
+        ("--from=example.org", "must be an address"),
+        ("--since=yesterday", "must be a date like"),
+        ("--head=x", "--verify"),
+    ];
+    for (option, what) in cases {
+        let ran = sandbox.qrtotp(&["log", option]);
+        assert!(ran.code == 2 && ran.stderr.contains(what), "{option} {ran:?}");
+    }
+    assert_eq!(sandbox.qrtotp(&["log", "--verify", "--head", "12:34"]).code, 2);
+}
+
+#[test]
+fn what_others_wrote_cannot_steer_the_terminal() {
+    let sandbox = Sandbox::new();
+    let line = r#"{"time":"2026-11-24T09:30:00.000Z","event":"login","result":"failure","service":"s\u001b[31m","user":"a\u202eb","source":"x","reason":"\u0007"}"#;
+    fs::create_dir_all(Path::new(EVENTS).parent().unwrap()).unwrap();
+    fs::write(EVENTS, format!("{line}\nno event\n")).unwrap();
+    let ran = sandbox.qrtotp(&["log"]);
+    assert!(!ran.stdout.chars().any(|c| c.is_control() && c != '\n' && c != '\t' || c == '\u{202e}'), "{ran:?}");
+    assert!(ran.stdout.contains("\\u{1b}[31m") && ran.stderr.contains("line 2: is no event"), "{ran:?}");
+}
+
+#[test]
+fn rotation_by_the_shipped_file_loses_no_event_and_breaks_no_chain() {
+    let sandbox = Sandbox::new();
+    let alice = sandbox.enroll("alice");
+    for round in 0..3 {
+        for _ in 0..3 {
+            sandbox.run(Script::login("alice").answering([alice.phone.wrong_code()]));
+        }
+        let (code, report) = verified(&sandbox, &[]);
+        assert_eq!((code, whats(&report)), (0, Vec::new()), "{round} {report}");
+        rotate(&sandbox);
+    }
+    assert!(Path::new(&format!("{EVENTS}.2.gz")).exists() && Path::new(&format!("{EVENTS}.3.gz")).exists());
+    sandbox.run(Script::login("alice").answering([alice.phone.wrong_code()]));
+    assert_eq!(sandbox.qrtotp(&["log", "--event", "login"]).stdout.lines().count(), 10);
+    let (code, report) = verified(&sandbox, &[]);
+    assert_eq!((code, report["files"].as_u64(), report["continues"].as_bool()), (0, Some(4), Some(false)), "{report}");
+    fs::remove_file(format!("{EVENTS}.3.gz")).unwrap();
+    let (code, report) = verified(&sandbox, &[]);
+    assert_eq!((code, report["continues"].as_bool()), (0, Some(true)), "the oldest may go: {report}");
+    fs::remove_file(format!("{EVENTS}.2.gz")).unwrap();
+    fs::rename(format!("{EVENTS}.1"), format!("{EVENTS}.2")).unwrap();
+    fs::copy(EVENTS, format!("{EVENTS}.1")).unwrap();
+    assert_eq!(verified(&sandbox, &[]).0, 4, "a file between two others was exchanged");
+}
+
+#[test]
+fn an_altered_a_missing_and_a_moved_line_are_named_and_a_cut_is_seen_by_the_head() {
+    let sandbox = Sandbox::new();
+    let alice = sandbox.enroll("alice");
+    for _ in 0..6 {
+        sandbox.run(Script::login("alice").answering([alice.phone.wrong_code()]));
+    }
+    let (code, report) = verified(&sandbox, &[]);
+    assert_eq!((code, report["lines"].as_u64()), (0, Some(7)), "{report}");
+    let head = report["head"].as_str().unwrap().to_owned();
+    let text = fs::read_to_string(EVENTS).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let altered = text.replacen("\"reason\":\"wrong\"", "\"reason\":\"right\"", 1);
+    let missing = [&lines[..3], &lines[4..]].concat().concat();
+    let moved = [&lines[..2], &[lines[3], lines[2]], &lines[4..]].concat().concat();
+    for (text, what, line) in [(altered, "altered", 2), (missing, "missing", 3), (moved, "reordered", 2)] {
+        fs::write(EVENTS, text).unwrap();
+        let (code, report) = verified(&sandbox, &[]);
+        assert_eq!(
+            (code, whats(&report), report["findings"][0]["first"].as_u64()),
+            (4, vec![what], Some(line)),
+            "{report}"
+        );
+        assert!(sandbox.qrtotp(&["log", "--verify"]).stdout.contains(what));
+    }
+    fs::write(EVENTS, &text).unwrap();
+    sandbox.run(Script::login("alice").answering([alice.phone.wrong_code()]));
+    assert_eq!(verified(&sandbox, &["--head", &head]).0, 0, "what comes after a head does not matter");
+    fs::write(EVENTS, lines[..6].concat()).unwrap();
+    assert_eq!(verified(&sandbox, &[]).0, 0, "the premise: the chain alone does not show a cut at the end");
+    let (code, report) = verified(&sandbox, &["--head", &head]);
+    assert!(code == 4 && report["held"].is_null(), "{report}");
+}
+
+#[test]
+fn forty_logins_at_once_are_one_chain() {
+    let sandbox = Sandbox::new();
+    let alice = sandbox.enroll("alice");
+    let wrong = alice.phone.wrong_code();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..5).for_each(|_| drop(sandbox.run(Script::login("alice").answering([wrong.clone()])))));
+        }
+    });
+    let (code, report) = verified(&sandbox, &[]);
+    assert_eq!((code, whats(&report), sandbox.logins().len()), (0, Vec::new(), 40), "{report}");
+}
+
+#[test]
+fn why_names_the_reason_and_what_to_do() {
+    let sandbox = Sandbox::new();
+    let alice = sandbox.enroll("alice");
+    let none = sandbox.qrtotp(&["why", "alice"]);
+    assert!(none.code == 0 && none.stdout.contains("no login of alice was refused"), "{none:?}");
+    alice.phone.settle(3);
+    let right = alice.phone.code();
+    assert_eq!(
+        sandbox.run(Script::login("alice").from("203.0.113.9").answering([right.clone()])).code(),
+        code::SUCCESS
+    );
+    sandbox.run(Script::login("alice").from("192.0.2.7").answering([right]));
+    sandbox.run(Script::login("alice").answering([alice.phone.code_in(1)]));
+    let why = sandbox.qrtotp(&["why", "alice"]);
+    assert!(why.stdout.contains("from 203.0.113.9") && why.stdout.contains("qrtotp revoke alice"), "{why:?}");
+    assert!(why.stdout.contains("of the next step") && why.stdout.contains("clock is behind by "), "{why:?}");
+    let one = sandbox.qrtotp(&["why", "alice", "--last", "1", "--json"]).json();
+    assert_eq!((one["failures"].as_array().unwrap().len(), one["failures"][0]["reason"].as_str()), (1, Some("early")));
+    assert_eq!(sandbox.qrtotp(&["why", "nobody-of-that-name"]).code, 5);
+}
+
+#[test]
+fn follow_shows_what_comes_also_after_a_rotation() {
+    let sandbox = Sandbox::new();
+    let alice = sandbox.enroll("alice");
+    let wrong = || drop(sandbox.run(Script::login("alice").from("192.0.2.7").answering([alice.phone.wrong_code()])));
+    let mut command = sandbox.command("/usr/local/sbin/qrtotp");
+    let mut terminal = Terminal::sized(command.args(["log", "--follow", "--event", "login,enroll"]), 24, 80);
+    terminal.wait_for("enroll (enrolled_unverified)");
+    wrong();
+    terminal.wait_for("4 tries left");
+    wrong();
+    rotate(&sandbox);
+    terminal.wait_for("3 tries left");
+    wrong();
+    terminal.wait_for("2 tries left");
+    terminal.type_keys("\u{3}");
+}
+
+/// Writes many events, packed; gives how many bytes they are.
+fn fill(path: &str, count: usize) {
+    let file = fs::File::create(path).unwrap();
+    let mut packer = Command::new("gzip").arg("-1").stdin(Stdio::piped()).stdout(file).spawn().unwrap();
+    let mut input = std::io::BufWriter::new(packer.stdin.take().unwrap());
+    for number in 0..count {
+        let (minute, second, user) = (number / 60 % 60, number % 60, number % 500);
+        writeln!(
+            input,
+            r#"{{"time":"2026-11-24T09:{minute:02}:{second:02}.000Z","id":"{number:016x}","host":"h1","event":"login","service":"sshd","user":"user{user}","uid":{user},"source":"192.0.2.{}","rhost":"192.0.2.1","tty":"ssh","result":"failure","reason":"wrong","factor":"totp","enrollment":"0123456789abcdef","budget_left":3,"duration_us":900}}"#,
+            number % 250
+        )
+        .unwrap();
+    }
+    drop(input);
+    assert!(packer.wait().unwrap().success());
+}
+
+/// A million by hand: `QRTOTP_EVENTS=1000000`.
+#[test]
+fn however_many_events_there_are_they_fit_into_little_memory() {
+    let count = std::env::var("QRTOTP_EVENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(60_000);
+    let sandbox = Sandbox::new();
+    sandbox.enroll("alice");
+    fill(&format!("{EVENTS}.2.gz"), count);
+    let start = std::time::Instant::now();
+    let script = "ulimit -v 65536; qrtotp log --event login | wc -l; qrtotp log --event login --user user7 | wc -l";
+    let counts = sandbox.output_of("/bin/bash", &["-c", script]);
+    println!("{count} events, read twice in {:?}", start.elapsed());
+    assert_eq!(counts.split_whitespace().collect::<Vec<_>>(), [count.to_string(), (count / 500).to_string()]);
+}
