@@ -6,6 +6,7 @@
 //! | [`files`] | the events files, rotated and compressed -> lines |
 //! | [`filter`] | which events somebody asks for |
 //! | [`follow`] | what is new, over rotation |
+//! | [`geo`] | address -> country |
 //! | [`line`] | a line of the events file -> its fields |
 //! | [`why`] | a refused login -> plain words, and what to do |
 #![forbid(unsafe_code)]
@@ -15,10 +16,12 @@ pub mod chain;
 pub mod files;
 pub mod filter;
 pub mod follow;
+pub mod geo;
 pub mod line;
 pub mod why;
 
 pub use files::{Damage, Trail};
 pub use filter::Filter;
 pub use follow::{Bell, Follower, Position};
+pub use geo::Geo;
 pub use line::Line;

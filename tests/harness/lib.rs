@@ -10,6 +10,7 @@
 
 pub mod camera;
 pub mod lines;
+pub mod mmdb;
 pub mod pamhost;
 pub mod phone;
 pub mod product;
