@@ -6,6 +6,9 @@ use crate::chain::Link;
 use crate::verdict::{Cause, PamAnswer};
 use crate::words::{AttemptId, DeviceId, EnrollmentId, Label, Source, TicketId, Uid, UserName, WallTime};
 
+/// The file beside the events file that keeps what became of every authenticator.
+pub const AUTHENTICATORS_NAME: &str = "authenticators.jsonl";
+
 /// What a host said of itself and of the caller, cleaned for the log: bytes 0x20 to 0x7e, at most 256 of them.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(transparent)]
@@ -101,6 +104,16 @@ impl Kind {
             Self::TicketExpire => "ticket_expire",
             Self::Forget => "forget",
             Self::StepUp => "step_up",
+        }
+    }
+
+    /// Whether it binds an authenticator to an account, changes one, or ends one: such events are kept for good.
+    pub fn is_of_authenticators(self) -> bool {
+        match self {
+            Self::Enroll | Self::RecoverySet | Self::Revoke | Self::Collect => true,
+            Self::DeviceRename | Self::DeviceDisable | Self::DeviceEnable | Self::DeviceRemove => true,
+            Self::Login | Self::Unlock | Self::StepUp | Self::Forget => false,
+            Self::TicketNew | Self::TicketOpen | Self::TicketRevoke | Self::TicketExpire => false,
         }
     }
 

@@ -7,7 +7,7 @@ mod syslog;
 
 use std::path::{Path, PathBuf};
 
-use qrtotp_core::events::{Event, Outcome, Printable};
+use qrtotp_core::events::{AUTHENTICATORS_NAME, Event, Outcome, Printable};
 use qrtotp_core::ports::Events;
 
 use crate::process::host_name;
@@ -28,7 +28,8 @@ impl Log {
         Self { service: syslog::tag(service.as_str()), socket: syslog::SOCKET.into(), file: None, debug: false }
     }
 
-    /// The same, and one JSON line an event to this file. The path must be absolute; otherwise nothing is written.
+    /// The same, and one JSON line an event to this file; what becomes of authenticators also to the one beside it that is
+    /// never rotated. The path must be absolute; otherwise nothing is written.
     pub fn with_file(self, path: &Path) -> Self {
         Self { file: Some(path.to_owned()), ..self }
     }
@@ -48,7 +49,9 @@ impl Events for Log {
     /// Syslog comes first: a caller of `su` may limit what the process can write to files.
     fn record(&self, event: &Event) {
         self.send(severity(event.outcome), &event.syslog_line());
-        if let Some(path) = &self.file {
+        let Some(path) = &self.file else { return };
+        let kept = event.kind.is_of_authenticators().then(|| path.with_file_name(AUTHENTICATORS_NAME));
+        for path in kept.iter().chain([path]) {
             // As above.
             let _ = file::append(path, |link| event.json_line(&host_name(), link));
         }
@@ -148,6 +151,16 @@ mod tests {
         assert_eq!(lines[1]["user"], "Ren\u{e9}e");
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
         assert_eq!(lines[0]["host"], host.trim_end());
+    }
+
+    #[test]
+    fn what_becomes_of_authenticators_is_kept_in_a_file_of_its_own_too() {
+        let folder = TempDir::new().unwrap();
+        let (log, _receiver) = log_in(&folder);
+        log.record(&event(Cause::Wrong));
+        log.record(&Event { kind: Kind::Enroll, ..event(Cause::Code) });
+        let lines = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap().lines().count();
+        assert_eq!((lines("events.jsonl"), lines("authenticators.jsonl")), (2, 1));
     }
 
     #[test]

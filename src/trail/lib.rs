@@ -3,21 +3,27 @@
 //! | room | what it does |
 //! |---|---|
 //! | [`chain`] | whether the events files are what was written |
+//! | [`export`] | events and authenticators as auditors ask for them |
 //! | [`files`] | the events files, rotated and compressed -> lines |
 //! | [`filter`] | which events somebody asks for |
 //! | [`follow`] | what is new, over rotation |
+//! | [`funnel`] | the life of every ticket |
 //! | [`geo`] | address -> country |
 //! | [`line`] | a line of the events file -> its fields |
+//! | [`tally`] | logins -> numbers by one of their sides |
 //! | [`why`] | a refused login -> plain words, and what to do |
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::indexing_slicing))]
 
 pub mod chain;
+pub mod export;
 pub mod files;
 pub mod filter;
 pub mod follow;
+pub mod funnel;
 pub mod geo;
 pub mod line;
+pub mod tally;
 pub mod why;
 
 pub use files::{Damage, Trail};

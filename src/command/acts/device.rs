@@ -1,6 +1,6 @@
 //! `qrtotp device`
 
-use qrtotp_core::events::Kind;
+use qrtotp_core::events::{Kind, Printable};
 use qrtotp_core::vault::{Credentials, Device, Room};
 use qrtotp_core::words::{DeviceId, Label};
 use serde_json::{Value, json};
@@ -73,7 +73,8 @@ pub fn as_json(device: &Device) -> Value {
 
 fn rename(desk: &Desk, user: &str, device: &str, label: &str) -> Result<(), Ending> {
     let label = parse_label(label)?;
-    change(desk, user, device, Kind::DeviceRename, "renamed", |credentials, id, _| {
+    let now = format!("now {}", label.as_str());
+    change(desk, user, device, (Kind::DeviceRename, "renamed", Some(&now)), |credentials, id, _| {
         if credentials.devices.iter().any(|device| device.label == label && device.id != id) {
             return Err(Ending::new(Code::Conflict, format!("another device is called {}", quoted(label.as_str()))));
         }
@@ -85,7 +86,7 @@ fn rename(desk: &Desk, user: &str, device: &str, label: &str) -> Result<(), Endi
 
 fn switch(desk: &Desk, user: &str, device: &str, on: bool) -> Result<(), Ending> {
     let (kind, word) = if on { (Kind::DeviceEnable, "enabled") } else { (Kind::DeviceDisable, "disabled") };
-    change(desk, user, device, kind, word, |credentials, id, good| {
+    change(desk, user, device, (kind, word, None), |credentials, id, good| {
         if !on {
             refuse_last(good, id, user)?;
         }
@@ -99,7 +100,7 @@ fn switch(desk: &Desk, user: &str, device: &str, on: bool) -> Result<(), Ending>
 }
 
 fn remove(desk: &Desk, user: &str, device: &str) -> Result<(), Ending> {
-    change(desk, user, device, Kind::DeviceRemove, "removed", |credentials, id, good| {
+    change(desk, user, device, (Kind::DeviceRemove, "removed", None), |credentials, id, good| {
         refuse_last(good, id, user)?;
         credentials.devices.retain(|device| device.id != id);
         Ok(())
@@ -117,13 +118,13 @@ fn refuse_last(good: &[DeviceId], id: DeviceId, user: &str) -> Result<(), Ending
     Err(Ending::new(Code::Conflict, format!("{what}; {mend}")))
 }
 
-/// Changes the credentials and writes the event with the device's name from before. The act is told which devices are good.
+/// Changes the credentials and writes the event (its kind, reason and detail) with the device's name from before. The act is
+/// told which devices are good.
 fn change(
     desk: &Desk,
     user: &str,
     device: &str,
-    kind: Kind,
-    word: &str,
+    (kind, word, detail): (Kind, &str, Option<&str>),
     act: impl FnOnce(&mut Credentials, DeviceId, &[DeviceId]) -> Result<(), Ending>,
 ) -> Result<(), Ending> {
     let vault = desk.vault()?;
@@ -142,6 +143,7 @@ fn change(
     let mut event = desk.event(kind, &account, word);
     event.device = Some((id, label.clone()));
     event.enrollment = Some(credentials.enrollment);
+    event.detail = detail.map(|detail| Printable::new(detail.as_bytes()));
     desk.record(&event);
     let value = json!({ "user": account.name, "uid": account.uid, "device": id, "done": word });
     desk.screen.answer(&value, &format!("{} of {user} is {word}", quoted(label.as_str())))
