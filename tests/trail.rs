@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
+use qrtotp_tests::mmdb::countries;
 use qrtotp_tests::product::EVENTS;
 use qrtotp_tests::sandbox::{SCRATCH, Sandbox};
 use qrtotp_tests::script::{Script, code};
@@ -212,6 +213,121 @@ fn follow_shows_what_comes_also_after_a_rotation() {
     wrong();
     terminal.wait_for("2 tries left");
     terminal.type_keys("\u{3}");
+}
+
+#[test]
+fn stats_count_logins_by_every_side_and_draw_bars_on_a_terminal() {
+    let sandbox = Sandbox::new();
+    let alice = sandbox.enroll("alice");
+    let bob = sandbox.enroll("bob");
+    sandbox.run(Script::login("alice").from("192.0.2.7").answering([alice.phone.wrong_code()]));
+    sandbox.run(Script::login("alice").from("198.51.100.1").answering([alice.phone.code()]));
+    sandbox.run(Script::login("bob").from("192.0.2.7").answering([bob.phone.code()]));
+    let rows = |by: &str| {
+        let json = sandbox.qrtotp(&["stats", "--by", by, "--json"]).json();
+        let row = |row: &Value| format!("{} {}/{}", row["value"], row["logins"]["success"], row["logins"]["failure"]);
+        json["rows"].as_array().unwrap().iter().map(row).collect::<Vec<_>>()
+    };
+    assert_eq!(rows("user"), ["\"alice\" 1/1", "\"bob\" 1/0"]);
+    assert_eq!(rows("source"), ["\"192.0.2.7\" 1/1", "\"198.51.100.1\" 1/0"]);
+    assert_eq!(rows("service"), ["\"code\" 2/1"]);
+    assert_eq!((rows("hour").len(), rows("reason").len(), rows("device").len(), rows("day").len()), (24, 2, 2, 1));
+    assert_eq!(sandbox.qrtotp(&["stats", "--by", "country"]).code, 4, "without a database");
+    let text = sandbox.qrtotp(&["stats"]).stdout;
+    assert!(text.contains("alice\t2\t1\t1\t50 %") && text.contains("all\t3\t2\t1"), "{text}");
+    let mut command = sandbox.command("/usr/local/sbin/qrtotp");
+    let mut terminal = Terminal::sized(command.args(["stats", "--by", "user"]).env("LC_ALL", "C.UTF-8"), 24, 80);
+    terminal.wait_for("all");
+    assert!(terminal.text().contains(&"\u{2588}".repeat(24)), "{}", terminal.text());
+}
+
+#[test]
+fn countries_come_from_the_database_that_the_policy_names_and_from_nowhere_else() {
+    let sandbox = Sandbox::new();
+    let alice = sandbox.enroll("alice");
+    let file = "/etc/qrtotp/countries.mmdb";
+    fs::write(file, countries(&[("192.0.2.0", 24, "DE"), ("2001:db8::", 32, "AT")])).unwrap();
+    sandbox.policy(&format!("[geo]\ndatabase = \"{file}\"\n"));
+    for source in ["192.0.2.7", "2001:db8::1", "198.51.100.1"] {
+        sandbox.run(Script::login("alice").from(source).answering([alice.phone.wrong_code()]));
+    }
+    let json = sandbox.qrtotp(&["stats", "--by", "country", "--json"]).json();
+    let rows: Vec<_> = json["rows"].as_array().unwrap().iter().map(|row| row["value"].as_str().unwrap()).collect();
+    assert_eq!((rows, json["without"]["failure"].as_u64()), (vec!["AT", "DE"], Some(1)), "{json}");
+    fs::write(file, b"no database").unwrap();
+    let ran = sandbox.qrtotp(&["stats", "--by", "country"]);
+    assert!(ran.code == 4 && ran.stderr.contains("countries.mmdb"), "{ran:?}");
+    assert_eq!(sandbox.answer("alice", &alice.phone.code()), code::SUCCESS, "a login does not read it");
+}
+
+#[test]
+fn the_funnel_tells_who_was_invited_and_where_each_one_stands() {
+    let sandbox = Sandbox::new();
+    sandbox.ticket("alice", &["--ttl", "1h"]);
+    sandbox.ticket("bob", &["--ttl", "1h"]);
+    sandbox.qrtotp(&["ticket", "revoke", "bob"]);
+    let json = sandbox.qrtotp(&["stats", "--by", "ticket", "--json"]).json();
+    let stands = |user: &str| {
+        let ticket = json["tickets"].as_array().unwrap().iter().find(|ticket| ticket["user"] == user).unwrap().clone();
+        assert!(ticket["expires"].is_string() && ticket["made"].is_string(), "{ticket}");
+        ticket["stands"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((stands("alice").as_str(), stands("bob").as_str()), ("waiting: not opened yet", "revoked"));
+    assert_eq!((json["reached"]["invited"].as_u64(), json["reached"]["opened"].as_u64()), (Some(2), Some(0)));
+    assert!(sandbox.qrtotp(&["stats", "--by", "ticket"]).stdout.contains("invited"));
+}
+
+#[test]
+fn a_ticket_that_is_over_leaves_an_event_when_it_is_found() {
+    let sandbox = Sandbox::new();
+    let made = sandbox.qrtotp(&["ticket", "new", "alice", "--ttl", "1m", "--json"]).json();
+    let file = format!("/var/lib/qrtotp/.tickets/2001/{}.toml", made["id"].as_str().unwrap());
+    let text = fs::read_to_string(&file).unwrap();
+    let past: String = text
+        .lines()
+        .map(|line| if line.starts_with("expires") { "expires = 1\n".to_owned() } else { format!("{line}\n") })
+        .collect();
+    fs::write(&file, past).unwrap();
+    assert_eq!(sandbox.qrtotp(&["gc"]).code, 0);
+    let event = sandbox.events().pop().unwrap();
+    assert_eq!(
+        (event["event"].as_str(), event["reason"].as_str()),
+        (Some("ticket_expire"), Some("expired")),
+        "{event}"
+    );
+    assert_eq!((event["ticket"].clone(), event["user"].as_str()), (made["id"].clone(), Some("alice")));
+}
+
+#[test]
+fn an_export_has_the_fields_that_auditors_name_and_every_authenticator_there_was() {
+    let sandbox = Sandbox::new();
+    let alice = sandbox.enroll("alice");
+    sandbox.run(Script::login("alice").from("192.0.2.7").answering([alice.phone.wrong_code()]));
+    sandbox.qrtotp(&["device", "rename", "alice", "phone", "red, phone"]);
+    let csv = sandbox.qrtotp(&["export", "--from", "1h"]).stdout;
+    let lines: Vec<&str> = csv.lines().collect();
+    let head = "user_identification,type_of_event,date_and_time,success_or_failure_indication,origination_of_event,affected_resource,reason,performed_by,event_id";
+    assert_eq!((lines[0], lines.len()), (head, 4), "{csv}");
+    assert!(lines[2].starts_with("alice,login,2") && lines[2].contains(",failure,192.0.2.7,"), "{}", lines[2]);
+    let json = sandbox.qrtotp(&["export", "--format", "json"]).json();
+    assert_eq!(json.as_array().unwrap().len(), 3);
+    assert_eq!(sandbox.qrtotp(&["export", "--to", "1h"]).stdout.lines().count(), 1);
+    sandbox.qrtotp(&["revoke", "alice", "--reason", "left"]);
+    // Whatever rotation threw away, what is bound and what was is still told.
+    fs::remove_file(EVENTS).unwrap();
+    let kept = sandbox.qrtotp(&["export", "--authenticators", "--json"]).json();
+    let phone = &kept[0];
+    assert_eq!(
+        (phone["authenticator_type"].as_str(), phone["status"].as_str()),
+        (Some("otp_device"), Some("revoked")),
+        "{kept}"
+    );
+    assert_eq!(
+        (phone["authenticator_label"].as_str(), phone["history"].as_array().unwrap().len()),
+        (Some("red, phone"), 3)
+    );
+    let csv = sandbox.qrtotp(&["export", "--authenticators"]).stdout;
+    assert!(csv.lines().nth(1).unwrap().contains("\"red, phone\""), "{csv}");
 }
 
 /// Writes many events, packed; gives how many bytes they are.

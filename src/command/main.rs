@@ -71,6 +71,8 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::Remember(act) => acts::memories::run(&desk, act),
         Command::Question(QuestionAct::Log(options)) => acts::log::run(&desk, options),
         Command::Question(QuestionAct::Why { user, last }) => acts::why::run(&desk, user, *last),
+        Command::Question(QuestionAct::Stats { by, filter }) => acts::stats::run(&desk, *by, filter),
+        Command::Question(QuestionAct::Export(options)) => acts::export::run(&desk, options),
         Command::Gc { yes } => acts::gc::run(&desk, *yes),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod device;
 pub mod enroll;
+pub mod export;
 pub mod gc;
 pub mod init;
 mod issue;
@@ -12,6 +13,7 @@ pub mod policy;
 pub mod recovery;
 pub mod revoke;
 pub mod rotate;
+pub mod stats;
 pub mod status;
 pub mod step_up;
 pub mod ticket;

@@ -1,6 +1,6 @@
 //! The command line of what is asked of the events.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 /// What to ask.
 #[derive(Subcommand, Debug)]
@@ -15,6 +15,68 @@ pub enum QuestionAct {
         #[arg(long, value_name = "N", default_value_t = 5)]
         last: usize,
     },
+    /// Count logins by one of their sides, with bars; by ticket: who was invited, who is through, who is stuck.
+    Stats {
+        /// What to tell them apart by.
+        #[arg(long, value_enum, default_value_t = Side::User)]
+        by: Side,
+        /// Which.
+        #[command(flatten)]
+        filter: FilterOptions,
+    },
+    /// Write events, or every authenticator there ever was, for an auditor: PCI DSS 10.2.2, NIST SP 800-63B.
+    Export(ExportOptions),
+}
+
+/// A side of a login.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// Who.
+    User,
+    /// The PAM service.
+    Service,
+    /// Where from.
+    Source,
+    /// The country, by [geo] database.
+    Country,
+    /// The device.
+    Device,
+    /// The hour of the day, UTC.
+    Hour,
+    /// The day, UTC.
+    Day,
+    /// Why.
+    Reason,
+    /// The machine.
+    Host,
+    /// The enrollment ticket.
+    Ticket,
+}
+
+/// How to write it.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// A line an entry, RFC 4180.
+    Csv,
+    /// One array.
+    Json,
+}
+
+/// What to write.
+#[derive(Args, Debug)]
+pub struct ExportOptions {
+    /// Events from then on: a date, a time like 2026-11-24T18:00:00Z, or how long ago, like 90d.
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Events before then; as --from.
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// How.
+    #[arg(long, value_enum, default_value_t = Format::Csv)]
+    pub format: Format,
+    /// Every authenticator that is or was bound to an account, also those that were removed, and what became of each.
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    pub authenticators: bool,
 }
 
 /// Which events.
