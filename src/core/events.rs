@@ -82,6 +82,14 @@ pub enum Kind {
     Forget,
     /// Two codes are asked of a user for a while.
     StepUp,
+    /// A login came from a source, and a network, that is new for its user.
+    NewSource,
+    /// A login came from a country that is new for its user.
+    NewCountry,
+    /// A login came in an hour in which its user never logs in.
+    UnusualHour,
+    /// An alert of the policy was raised, or what it was to do failed.
+    Alert,
 }
 
 impl Kind {
@@ -104,6 +112,10 @@ impl Kind {
             Self::TicketExpire => "ticket_expire",
             Self::Forget => "forget",
             Self::StepUp => "step_up",
+            Self::NewSource => "new_source",
+            Self::NewCountry => "new_country",
+            Self::UnusualHour => "unusual_hour",
+            Self::Alert => "alert",
         }
     }
 
@@ -114,11 +126,12 @@ impl Kind {
             Self::DeviceRename | Self::DeviceDisable | Self::DeviceEnable | Self::DeviceRemove => true,
             Self::Login | Self::Unlock | Self::StepUp | Self::Forget => false,
             Self::TicketNew | Self::TicketOpen | Self::TicketRevoke | Self::TicketExpire => false,
+            Self::NewSource | Self::NewCountry | Self::UnusualHour | Self::Alert => false,
         }
     }
 
     /// Every kind, for tables and tests.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::Login,
         Self::Enroll,
         Self::RecoverySet,
@@ -135,6 +148,10 @@ impl Kind {
         Self::TicketExpire,
         Self::Forget,
         Self::StepUp,
+        Self::NewSource,
+        Self::NewCountry,
+        Self::UnusualHour,
+        Self::Alert,
     ];
 }
 

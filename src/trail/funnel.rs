@@ -187,7 +187,8 @@ mod tests {
     #[test]
     fn every_end_that_a_ticket_can_come_to_is_told_apart() {
         let (before, after) = ("2026-11-24T10:00:00Z".parse().unwrap(), "2026-11-26T10:00:00Z".parse().unwrap());
-        let cases: [(&[(&str, &str)], &str, &str); 8] = [
+        type Case = (&'static [(&'static str, &'static str)], &'static str, &'static str);
+        let cases: [Case; 8] = [
             (&[], "waiting: not opened yet", "expired, never opened"),
             (&[("ticket_open", "opened")], "stuck: opened, not confirmed", "expired after it was opened"),
             (

@@ -2,6 +2,7 @@
 //!
 //! | room | what it does |
 //! |---|---|
+//! | [`baseline`] | what is usual for a user |
 //! | [`chain`] | whether the events files are what was written |
 //! | [`export`] | events and authenticators as auditors ask for them |
 //! | [`files`] | the events files, rotated and compressed -> lines |
@@ -11,10 +12,12 @@
 //! | [`geo`] | address -> country |
 //! | [`line`] | a line of the events file -> its fields |
 //! | [`tally`] | logins -> numbers by one of their sides |
+//! | [`watch`] | events -> what is unusual, and which alerts are raised |
 //! | [`why`] | a refused login -> plain words, and what to do |
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::indexing_slicing))]
 
+pub mod baseline;
 pub mod chain;
 pub mod export;
 pub mod files;
@@ -24,6 +27,7 @@ pub mod funnel;
 pub mod geo;
 pub mod line;
 pub mod tally;
+pub mod watch;
 pub mod why;
 
 pub use files::{Damage, Trail};

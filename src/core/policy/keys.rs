@@ -380,6 +380,12 @@ pub fn default_file() -> String {
     for key in super::rules::KEYS {
         text.push_str(&format!("# {:<30} # {}\n", format!("{} = {}", key.name, key.example), key.help));
     }
+    text.push_str(
+        "\n# Alerts, for `qrtotp watch`: what is counted, and what is done. A mistake here keeps nobody out.\n#\n# [[alert]]\n",
+    );
+    for key in super::alerts::KEYS {
+        text.push_str(&format!("# {:<42} # {}\n", format!("{} = {}", key.name, key.example), key.help));
+    }
     text
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A missing file means the built-in defaults, which are the strictest: everybody needs a code.
 
+pub mod alerts;
 pub mod decide;
 pub mod keys;
 mod reader;

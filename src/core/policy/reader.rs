@@ -7,6 +7,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+use super::alerts::{self, Alert};
 use super::keys::{Key, Kind, OF_COMMANDS, OF_LOGINS, Value};
 use super::rules::{self, Rule};
 
@@ -98,6 +99,8 @@ pub struct Values {
     given: Vec<(&'static Key, Value)>,
     /// `[[rule]]`.
     pub rules: Vec<Rule>,
+    /// `[[alert]]`.
+    pub alerts: Vec<Alert>,
 }
 
 impl Values {
@@ -107,7 +110,7 @@ impl Values {
     /// Every mistake in it.
     pub fn read(text: &str, part: Part) -> Result<Self, Vec<Mistake>> {
         let mut notes = Notes { text, mistakes: Vec::new() };
-        let mut values = Self { given: Vec::new(), rules: Vec::new() };
+        let mut values = Self { given: Vec::new(), rules: Vec::new(), alerts: Vec::new() };
         if text.starts_with('\u{feff}') {
             notes.note(0..0, "the file begins with a byte order mark; save it without".to_owned());
         }
@@ -173,11 +176,20 @@ impl Values {
 
     fn tables(&mut self, items: &DeArray<'_>, part: Part, notes: &mut Notes<'_>) {
         for item in items.iter() {
-            match item.get_ref().as_table() {
-                Some(table) => self.rules.extend(rules::read(table, item.span(), notes)),
-                None => notes.note(item.span(), written_as(part)),
+            match (item.get_ref().as_table(), part) {
+                (Some(table), Part::Logins) => self.rules.extend(rules::read(table, item.span(), notes)),
+                (Some(table), Part::Commands) => self.alert(table, item.span(), notes),
+                (None, _) => notes.note(item.span(), written_as(part)),
             }
         }
+    }
+
+    fn alert<'a>(&mut self, table: &'a DeTable<'a>, span: Range<usize>, notes: &mut Notes<'_>) {
+        let Some(alert) = alerts::read(table, span.clone(), notes) else { return };
+        if self.alerts.iter().any(|other| other.name == alert.name) {
+            notes.note(span, format!("another alert is called \"{}\"", alert.name));
+        }
+        self.alerts.push(alert);
     }
 
     fn section(&mut self, section: &'static str, table: &DeTable<'_>, part: Part, notes: &mut Notes<'_>) {

@@ -283,18 +283,23 @@ fn input(text: &str) -> Option<bool> {
     }
 }
 
-/// The keys of one rule.
-struct Keys<'a, 'n, 't> {
-    table: &'a DeTable<'a>,
-    notes: &'n mut Notes<'t>,
+/// The keys of one rule, or of one alert.
+pub(super) struct Keys<'a, 'n, 't> {
+    pub(super) table: &'a DeTable<'a>,
+    pub(super) notes: &'n mut Notes<'t>,
 }
 
 impl<'a> Keys<'a, '_, '_> {
-    fn get(&self, name: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+    pub(super) fn get(&self, name: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.table.get(name)
     }
 
-    fn value<T>(&mut self, name: &str, wanted: &str, parse: impl Fn(&DeValue<'_>) -> Option<T>) -> Option<T> {
+    pub(super) fn value<T>(
+        &mut self,
+        name: &str,
+        wanted: &str,
+        parse: impl Fn(&DeValue<'_>) -> Option<T>,
+    ) -> Option<T> {
         let value = self.get(name)?;
         let parsed = parse(value.get_ref());
         if parsed.is_none() {
@@ -306,16 +311,16 @@ impl<'a> Keys<'a, '_, '_> {
     /// One function for every type that is read: a copy for each would be 3 KB of the module.
     #[cold]
     #[inline(never)]
-    fn must(&mut self, value: &Spanned<DeValue<'_>>, name: &str, verb: &str, wanted: &str) {
+    pub(super) fn must(&mut self, value: &Spanned<DeValue<'_>>, name: &str, verb: &str, wanted: &str) {
         self.notes.note(value.span(), format!("{name} must {verb} {wanted}"));
     }
 
-    fn one<T>(&mut self, name: &str, wanted: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    pub(super) fn one<T>(&mut self, name: &str, wanted: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         self.value(name, wanted, |value| value.as_str().and_then(&parse))
     }
 
     /// A list, each item of which must parse. A single text counts as a list of one.
-    fn list<T>(&mut self, name: &str, wanted: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    pub(super) fn list<T>(&mut self, name: &str, wanted: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
         let value = self.get(name)?;
         let single = std::slice::from_ref(value);
         let items = match value.get_ref() {
@@ -342,7 +347,7 @@ impl<'a> Keys<'a, '_, '_> {
         (grace.until.is_some() || grace.logins.is_some()).then_some(grace)
     }
 
-    fn names(&mut self, name: &str, is_name: impl Fn(&str) -> bool) -> Option<Vec<String>> {
+    pub(super) fn names(&mut self, name: &str, is_name: impl Fn(&str) -> bool) -> Option<Vec<String>> {
         self.list(name, "names in quotes", |text| is_name(text).then(|| text.to_owned()))
     }
 
@@ -362,7 +367,7 @@ impl<'a> Keys<'a, '_, '_> {
         action
     }
 
-    fn refuse(&mut self, name: &str, why: &str) {
+    pub(super) fn refuse(&mut self, name: &str, why: &str) {
         if let Some(span) = self.get(name).map(Spanned::span) {
             self.notes.note(span, format!("{name} {why}"));
         }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::alerts::Alert;
 use super::reader::{Mistake, Part, Values};
 use super::{MOST, all, keys};
 use crate::files;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub geo_database: Option<PathBuf>,
     /// `[brand]`.
     pub brand: Brand,
+    /// `[[alert]]`, in order.
+    pub alerts: Vec<Alert>,
 }
 
 impl Settings {
@@ -55,6 +58,7 @@ impl Settings {
                 dark: values.text(&keys::BRAND_DARK),
                 light: values.text(&keys::BRAND_LIGHT),
             },
+            alerts: values.alerts,
         })
     }
 }
