@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod questions;
+pub mod watch;
 
 use std::path::PathBuf;
 
@@ -93,6 +94,8 @@ pub enum Command {
     /// What happened.
     #[command(flatten)]
     Question(questions::QuestionAct),
+    /// Follow the events: tell what is unusual, and do what the alerts of the policy say.
+    Watch(watch::WatchOptions),
     /// Remove state of accounts that no longer exist and tickets that are over, give dead parts of journals back to the
     /// disk, sweep up.
     Gc {

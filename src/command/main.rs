@@ -73,6 +73,7 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::Question(QuestionAct::Why { user, last }) => acts::why::run(&desk, user, *last),
         Command::Question(QuestionAct::Stats { by, filter }) => acts::stats::run(&desk, *by, filter),
         Command::Question(QuestionAct::Export(options)) => acts::export::run(&desk, options),
+        Command::Watch(options) => acts::watch::run(&desk, options),
         Command::Gc { yes } => acts::gc::run(&desk, *yes),
     }
 }

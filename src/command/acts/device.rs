@@ -2,7 +2,7 @@
 
 use qrtotp_core::events::{Kind, Printable};
 use qrtotp_core::vault::{Credentials, Device, Room};
-use qrtotp_core::words::{DeviceId, Label};
+use qrtotp_core::words::{Account, DeviceId, Label};
 use serde_json::{Value, json};
 
 use crate::arguments::DeviceAct;
@@ -147,6 +147,26 @@ fn change(
     desk.record(&event);
     let value = json!({ "user": account.name, "uid": account.uid, "device": id, "done": word });
     desk.screen.answer(&value, &format!("{} of {user} is {word}", quoted(label.as_str())))
+}
+
+/// Disables every device of a user, by an alert: recovery codes still work, and `device enable` ends it.
+pub fn disable_all(desk: &Desk, account: &Account, reason: &str) -> Result<(), Ending> {
+    let vault = desk.vault()?;
+    let _exclusive = vault.exclusive()?;
+    let (room, mut credentials) = desk.enrolled_to_change(&vault, account)?;
+    let enabled: Vec<_> = credentials.enabled().map(|device| (device.id, device.label.clone())).collect();
+    if enabled.is_empty() {
+        return Ok(());
+    }
+    credentials.devices.iter_mut().for_each(|device| device.enabled = false);
+    desk.replace(&vault, &room, &credentials)?;
+    for device in enabled {
+        let mut event = desk.event(Kind::DeviceDisable, account, reason);
+        event.device = Some(device);
+        event.enrollment = Some(credentials.enrollment);
+        desk.record(&event);
+    }
+    Ok(())
 }
 
 /// The devices whose codes a login accepts, and will accept: one that was replaced ends by itself.

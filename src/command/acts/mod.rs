@@ -19,4 +19,5 @@ pub mod step_up;
 pub mod ticket;
 pub mod unlock;
 pub mod verify;
+pub mod watch;
 pub mod why;
