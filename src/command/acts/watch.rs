@@ -321,7 +321,7 @@ fn event(desk: &Desk, pending: &Pending) -> Result<Event, Ending> {
         }
     };
     let ago = desk.now()?.wall.0.saturating_sub(pending.time);
-    let late = (ago > 600_000).then(|| format!(", {} ago", in_words(ago))).unwrap_or_default();
+    let late = if ago > 600_000 { format!(", {} ago", in_words(ago)) } else { String::new() };
     event.detail = Some(Printable::new(format!("{what}{late}").as_bytes()));
     Ok(event)
 }
