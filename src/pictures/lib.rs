@@ -2,4 +2,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::indexing_slicing))]
 
+pub mod brand;
+pub mod card;
+pub mod draw;
+pub mod proof;
 pub mod read;

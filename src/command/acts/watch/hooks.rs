@@ -188,8 +188,8 @@ fn execute(order: &Order) -> Result<(), String> {
     command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(stderr).process_group(0);
     let mut child = command.spawn().map_err(|error| format!("{program}: {error}"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // Smaller than a pipe, so nobody waits; a program need not read it.
-        let _ = writeln!(stdin, "{}", order.input);
+        // Smaller than a pipe, so nobody waits; at once, so that what programs append does not mix. None need read it.
+        let _ = stdin.write_all(format!("{}\n", order.input).as_bytes());
     }
     let status = wait(&mut child)?;
     if status.success() {
