@@ -2,4 +2,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::indexing_slicing))]
 
+pub mod holds;
+pub mod leftovers;
+mod migration;
 pub mod read;
