@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use arguments::{Arguments, Command, PolicyAct};
+use arguments::{Arguments, Command, PolicyAct, Search};
 use ending::{Code, Ending};
 use qrtotp_core::policy::DEFAULT_FILE;
 
@@ -30,6 +30,9 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return ending::of_usage(&error),
     };
+    if matches!(arguments.command, Command::Search(Search::ReadPicture)) {
+        return acts::picture_reader::run();
+    }
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(ending) => ending.report(),
@@ -37,6 +40,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Ending> {
+    if let Command::Search(Search::CheckPicture { file }) = &arguments.command {
+        // Anybody may ask what a picture holds; whether its key is good here is for root.
+        return acts::check_picture::run(arguments, file);
+    }
     desk::require_root()?;
     if let Command::Policy(PolicyAct::Check { file }) = &arguments.command {
         // The one act that a policy full of mistakes is made for.
@@ -66,5 +73,8 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::Rotate(options) => acts::rotate::run(&desk, options),
         Command::Remember(act) => acts::memories::run(&desk, act),
         Command::Gc { yes } => acts::gc::run(&desk, *yes),
+        Command::Search(Search::Scan(options)) => acts::scan::run(&desk, options),
+        // Those who need no policy and no state were done above.
+        Command::Search(Search::CheckPicture { .. } | Search::ReadPicture) => Ok(()),
     }
 }
