@@ -60,6 +60,10 @@ pub struct Search<'a> {
 const BLOCK: usize = 256 * 1024;
 /// The longest thing that is found: an export of ten accounts fits.
 const LONGEST: usize = 4096;
+/// How all URIs begin that are looked for.
+const SCHEMES: [&[u8]; 2] = [b"otpauth", b"OTPAUTH"];
+/// The longest line of a users file that is read.
+const LONGEST_LINE: usize = 700;
 /// Fewer bits are a placeholder of some documentation.
 const FEWEST_BITS: usize = 40;
 /// Characters of a key in google-authenticator's file.
@@ -104,7 +108,7 @@ impl Search<'_> {
             }
             // One byte in front stays: it tells whether a word begins.
             let gone = until.saturating_sub(1);
-            lines = window.line(gone);
+            lines = lines.saturating_add(window.lines_between(0, gone));
             buffer.copy_within(gone..filled, 0);
             (filled, from) = (filled.saturating_sub(gone), 1);
         }
@@ -116,8 +120,11 @@ impl Search<'_> {
         oath_users(window, &mut all);
         self.key_texts(window, &mut all);
         all.sort_by_key(|(at, ..)| *at);
+        let (mut line, mut counted) = (window.lines, 0);
         for (at, kind, key) in all {
-            found(Leftover { kind, line: window.line(at), key });
+            line = line.saturating_add(window.lines_between(counted, at));
+            counted = at;
+            found(Leftover { kind, line, key });
         }
     }
 
@@ -204,9 +211,9 @@ struct Window<'a> {
 }
 
 impl Window<'_> {
-    fn line(&self, at: usize) -> u64 {
-        let before = self.bytes.get(..at).unwrap_or(&[]);
-        self.lines.saturating_add(u64::try_from(memchr_iter(b'\n', before).count()).unwrap_or(u64::MAX))
+    fn lines_between(&self, from: usize, to: usize) -> u64 {
+        let between = self.bytes.get(from..to).unwrap_or(&[]);
+        u64::try_from(memchr_iter(b'\n', between).count()).unwrap_or(u64::MAX)
     }
 
     fn byte(&self, at: usize) -> Option<u8> {
@@ -258,8 +265,8 @@ fn is_base32(byte: u8) -> bool {
 }
 
 fn uris(window: &Window<'_>, all: &mut Vec<Place>) {
-    for text in [b"otpauth", b"OTPAUTH"] {
-        for at in window.places(text) {
+    for scheme in SCHEMES {
+        for at in window.places(scheme) {
             let rest = window.bytes.get(at..).unwrap_or(&[]);
             let Some(uri) = uri(rest.get(..LONGEST).unwrap_or(rest)) else { continue };
             match holds::what(&uri) {
@@ -274,9 +281,12 @@ fn uris(window: &Window<'_>, all: &mut Vec<Place>) {
 
 /// The URI at the beginning of some bytes, as an app would be given it.
 fn uri(bytes: &[u8]) -> Option<Zeroizing<String>> {
-    let text = Zeroizing::new(String::from_utf8_lossy(raw_uri(bytes)).into_owned());
-    let plain =
-        Zeroizing::new(text.replace("&amp;", "&").replace("\\u0026", "&").replace("\\u003d", "=").replace('\\', ""));
+    let mut plain = Zeroizing::new(String::from_utf8_lossy(raw_uri(bytes)).into_owned());
+    for (escaped, character) in [("&amp;", "&"), ("\\u0026", "&"), ("\\u003d", "="), ("\\", "")] {
+        if plain.contains(escaped) {
+            plain = Zeroizing::new(plain.replace(escaped, character));
+        }
+    }
     let name_end = plain.find([':', '%'])?;
     let (_, rest) = plain.split_at_checked(name_end)?;
     if !rest.starts_with("://") && !rest.get(..9)?.eq_ignore_ascii_case("%3a%2f%2f") {
@@ -290,8 +300,12 @@ fn uri(bytes: &[u8]) -> Option<Zeroizing<String>> {
     Some(Zeroizing::new(percent_decode_str(parameter).decode_utf8_lossy().into_owned()))
 }
 
-/// Up to what ends a URI in any text; a blank does so behind the question mark only, because names have blanks.
+/// Up to what ends a URI in any text; a blank does so behind the question mark only, because names have blanks. The next
+/// one ends it too, so that many in a row are each looked at once.
 fn raw_uri(bytes: &[u8]) -> &[u8] {
+    let next = |text: &[u8]| memmem::find(bytes.get(text.len()..)?, text).map(|at| at.saturating_add(text.len()));
+    let end = SCHEMES.iter().filter_map(|scheme| next(scheme)).min();
+    let bytes = end.and_then(|end| bytes.get(..end)).unwrap_or(bytes);
     let ends = |byte: &u8| matches!(byte, 0..=0x1f | 0x7f | b'"' | b'<' | b'>' | b'`');
     let line = bytes.iter().position(ends).and_then(|end| bytes.get(..end)).unwrap_or(bytes);
     let query = memchr(b'?', line).unwrap_or(0);
@@ -308,7 +322,7 @@ fn oath_users(window: &Window<'_>, all: &mut Vec<Place>) {
             continue;
         }
         let rest = window.bytes.get(at..).unwrap_or(&[]);
-        let rest = rest.get(..LONGEST).unwrap_or(rest);
+        let rest = rest.get(..LONGEST_LINE).unwrap_or(rest);
         let line = memchr(b'\n', rest).and_then(|end| rest.get(..end)).unwrap_or(rest);
         if let Some(key) = oath_user(line) {
             all.push((at, Kind::OathUsers, key));

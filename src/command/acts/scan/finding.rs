@@ -53,9 +53,9 @@ impl Finding<'_> {
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        let names = |finding: &Self| (finding.issuer.clone(), finding.account.clone(), finding.bits);
+        let has_same_names = || (&self.issuer, &self.account, self.bits) == (&other.issuer, &other.account, other.bits);
         (self.kind, self.line.is_some(), self.device()) == (other.kind, other.line.is_some(), other.device())
-            && (self.owned.is_some() || names(self) == names(other))
+            && (self.owned.is_some() || has_same_names())
     }
 }
 
