@@ -13,7 +13,7 @@ use std::io;
 use std::ops::Range;
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER_PERMISSIVE};
-use memchr::{memchr, memchr_iter, memmem};
+use memchr::{memchr, memchr_iter, memchr2_iter, memmem};
 use percent_encoding::percent_decode_str;
 use qrtotp_core::otp::Secret;
 use zeroize::Zeroizing;
@@ -142,40 +142,21 @@ impl Search<'_> {
     }
 
     fn key_texts(&self, window: &Window<'_>, all: &mut Vec<Place>) {
-        let mut at = window.begins.start;
-        if at > 0 && window.is_base32(at.saturating_sub(1)) {
-            at = window.end_of_word(at);
-        }
-        while at < window.begins.end {
-            let rest = window.bytes.get(at..).unwrap_or(&[]);
-            let Some(skipped) = rest.iter().position(|byte| is_base32(*byte)) else { return };
-            at = at.saturating_add(skipped);
-            if at >= window.begins.end {
-                return;
-            }
-            let end = window.end_of_word(at);
-            match self.key_at(window, at, end) {
-                Some((end_of_key, secret)) => {
-                    all.push((at, Kind::KeyText, Key { bits: secret.bits(), secret: Some(secret), ..Key::default() }));
-                    at = end_of_key;
-                }
-                None => at = end,
-            }
-        }
-    }
-
-    /// The key that begins with the word at a place, and where it ends.
-    fn key_at(&self, window: &Window<'_>, at: usize, end: usize) -> Option<(usize, Secret)> {
-        let length = end.saturating_sub(at);
-        if length != GROUP {
-            let is_candidate = self.lengths.contains(&length);
-            return is_candidate.then(|| self.known(window.bytes.get(at..end))).flatten().map(|secret| (end, secret));
-        }
-        let key_of = |length: &usize| {
-            let end = window.end_of_groups(at, *length)?;
-            Some((end, self.known(window.bytes.get(at..end))?))
+        let mut add = |range: Range<usize>| {
+            let at = range.start;
+            let secret = self.known(window.bytes.get(range));
+            all.extend(secret.map(|secret| {
+                (at, Kind::KeyText, Key { bits: secret.bits(), secret: Some(secret), ..Key::default() })
+            }));
         };
-        self.lengths.iter().find_map(key_of)
+        let Some(shortest) = self.lengths.iter().min() else { return };
+        window.words(*shortest, &mut |word| {
+            if self.lengths.contains(&word.len()) {
+                add(word);
+            }
+        });
+        window
+            .groups(&mut |at| self.lengths.iter().filter_map(|length| window.grouped(at, *length)).for_each(&mut add));
     }
 
     fn known(&self, text: Option<&[u8]>) -> Option<Secret> {
@@ -229,10 +210,48 @@ impl Window<'_> {
         rest.iter().position(|byte| !is_base32(*byte)).map_or(self.bytes.len(), |length| at.saturating_add(length))
     }
 
-    /// Where so many characters end that stand in groups of four, all parted by a blank or all by a dash.
-    fn end_of_groups(&self, at: usize, length: usize) -> Option<usize> {
-        let separator = self.byte(at.saturating_add(GROUP)).filter(|byte| matches!(byte, b' ' | b'-'))?;
-        let (mut at, mut left) = (at, length);
+    fn start_of_word(&self, at: usize) -> usize {
+        let before = self.bytes.get(..at).unwrap_or(&[]);
+        before.iter().rposition(|byte| !is_base32(*byte)).map_or(0, |before| before.saturating_add(1))
+    }
+
+    /// Words of base32 that have so many characters at least: whatever is that long covers one of the places that are
+    /// looked at, as far apart.
+    fn words(&self, shortest: usize, visit: &mut dyn FnMut(Range<usize>)) {
+        let step = shortest.max(1);
+        let mut at = self.begins.start.saturating_add(step.saturating_sub(1));
+        while at < self.begins.end.saturating_add(step) && at < self.bytes.len() {
+            if self.is_base32(at) {
+                let word = self.start_of_word(at)..self.end_of_word(at);
+                at = word.end;
+                if self.begins.contains(&word.start) && word.len() >= shortest {
+                    visit(word);
+                }
+            }
+            at = at.saturating_add(step);
+        }
+    }
+
+    /// Where groups of four may begin that a key is copied in: three equal separators follow as far apart.
+    fn groups(&self, visit: &mut dyn FnMut(usize)) {
+        let bytes = self.bytes.get(self.begins.start..).unwrap_or(&[]);
+        for at in memchr2_iter(b' ', b'-', bytes).map(|at| at.saturating_add(self.begins.start)) {
+            let Some(start) = at.checked_sub(GROUP) else { continue };
+            if start >= self.begins.end {
+                return;
+            }
+            let next = |groups: usize| self.byte(at.saturating_add(groups.saturating_mul(GROUP.saturating_add(1))));
+            let is_row = next(1) == self.byte(at) && next(2) == self.byte(at);
+            if is_row && self.begins.contains(&start) && self.start_of_word(at) == start {
+                visit(start);
+            }
+        }
+    }
+
+    /// So many characters that stand in groups of four, all parted by a blank or all by a dash.
+    fn grouped(&self, start: usize, length: usize) -> Option<Range<usize>> {
+        let separator = self.byte(start.saturating_add(GROUP))?;
+        let (mut at, mut left) = (start, length);
         loop {
             let group = left.min(GROUP);
             let end = at.saturating_add(group);
@@ -241,7 +260,7 @@ impl Window<'_> {
             }
             left = left.saturating_sub(group);
             if left == 0 {
-                return Some(end);
+                return Some(start..end);
             }
             if self.byte(end) != Some(separator) {
                 return None;
@@ -272,11 +291,16 @@ fn uris(window: &Window<'_>, all: &mut Vec<Place>) {
             match holds::what(&uri) {
                 Holds::Key(key) if key.bits >= FEWEST_BITS => all.push((at, Kind::Uri, *key)),
                 Holds::Export(keys) => all.extend(keys.into_iter().map(|key| (at, Kind::Export, key))),
-                Holds::UnreadableExport => all.push((at, Kind::Export, Key::default())),
+                Holds::UnreadableExport if has_data(&uri) => all.push((at, Kind::Export, Key::default())),
                 _ => {}
             }
         }
     }
+}
+
+/// Whether an export that cannot be read is one, and not a text about them.
+fn has_data(uri: &str) -> bool {
+    uri.split_once("data=").is_some_and(|(_, data)| data.trim().len() >= FEWEST_BITS / 4)
 }
 
 /// The URI at the beginning of some bytes, as an app would be given it.

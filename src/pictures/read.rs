@@ -44,7 +44,7 @@ fn format_of(head: &[u8]) -> Option<ImageFormat> {
 /// # Errors
 /// A sentence that says why it cannot be looked at.
 pub fn of_file(bytes: &[u8]) -> Result<Vec<Zeroizing<String>>, String> {
-    let mut picture = decoded(bytes)?;
+    let Some(mut picture) = decoded(bytes)? else { return Ok(Vec::new()) };
     let (mut found, mut is_hostile) = (Vec::new(), false);
     for mut sized in sizes(&picture) {
         is_hostile |= !add_texts(&mut found, &sized);
@@ -71,7 +71,8 @@ fn add_texts(found: &mut Vec<Zeroizing<String>>, picture: &GrayImage) -> bool {
     true
 }
 
-fn decoded(bytes: &[u8]) -> Result<GrayImage, String> {
+/// `None` where it has too few pixels for any code.
+fn decoded(bytes: &[u8]) -> Result<Option<GrayImage>, String> {
     let format = format_of(bytes).ok_or("is neither PNG nor JPEG")?;
     let reader = || {
         let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
@@ -91,9 +92,9 @@ fn decoded(bytes: &[u8]) -> Result<GrayImage, String> {
         return Err(too_large());
     }
     if width < LEAST_SIDE || height < LEAST_SIDE {
-        return Err(format!("has {width} by {height} pixels, too few for any code"));
+        return Ok(None);
     }
-    Ok(on_white(reader().decode().map_err(damaged)?))
+    Ok(Some(on_white(reader().decode().map_err(damaged)?)))
 }
 
 fn too_large() -> String {

@@ -66,6 +66,8 @@ fn a_text_about_uris_is_no_leftover() {
         "otpauth: no",
         "otpauth%20x",
         "otpauth-migration is a scheme",
+        "otpauth:// and otpauth-migration:// links",
+        "otpauth-migration://offline?data=...",
         "HOTP and TOTP are algorithms of RFC 4226",
     ] {
         assert_eq!(search(text), [], "{text}");
@@ -109,6 +111,8 @@ fn a_key_as_text_is_found_if_it_is_known_and_only_then() {
     for (text, line) in [
         (KEY.to_owned(), 1),
         (KEY.to_lowercase(), 1),
+        (format!("{}{KEY}", "x\n".repeat(4000)), 4001),
+        (format!("{}{GROUPED}", "x\n".repeat(4000)), 4001),
         (format!("\necho {KEY} | qrtotp enroll alice --stdin\n"), 2),
         (format!("<p>{GROUPED}</p>"), 1),
         (format!("key:\t{}\r\n", GROUPED.replace(' ', "-")), 1),
@@ -138,7 +142,7 @@ fn an_export_is_found_with_its_accounts_and_also_where_it_is_damaged() {
         search("x otpauth-migration://offline?data=CjEKFDEyMzQ1Njc4OTAxMjM0NTY3ODkwEgVhbGljZRoCaDEgASgBMAI%3D\n");
     assert_eq!(rows.len(), 1, "{rows:?}");
     assert_eq!(rows[0].0, Kind::Export);
-    assert_eq!(search("otpauth-migration://offline?data=%%"), [(Kind::Export, 1, String::new(), 0, false)]);
+    assert_eq!(search("otpauth-migration://offline?data=CjEKFDEyMz%%"), [(Kind::Export, 1, String::new(), 0, false)]);
 }
 
 #[test]
