@@ -71,6 +71,11 @@ const AUTHENTICATOR: Range<usize> = 16..206;
 /// Characters of a group, as people copy keys.
 const GROUP: usize = 4;
 
+/// What files are read into, one after the other; it is wiped when the last one is done.
+pub fn buffer() -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(vec![0; BLOCK])
+}
+
 impl Search<'_> {
     /// Reads to the end, and tells what is found in the order of places.
     ///
@@ -78,22 +83,13 @@ impl Search<'_> {
     /// Those of `read`.
     pub fn run(
         &self,
-        read: impl FnMut(&mut [u8]) -> io::Result<usize>,
-        found: &mut dyn FnMut(Leftover),
-    ) -> io::Result<()> {
-        self.run_in_blocks(BLOCK, read, found)
-    }
-
-    fn run_in_blocks(
-        &self,
-        block: usize,
+        buffer: &mut [u8],
         mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
         found: &mut dyn FnMut(Leftover),
     ) -> io::Result<()> {
-        let mut buffer = Zeroizing::new(vec![0; block]);
         let (mut filled, mut from, mut lines, mut is_first) = (0_usize, 0_usize, 1_u64, true);
         loop {
-            let is_end = fill(&mut buffer, &mut filled, &mut read)?;
+            let is_end = fill(buffer, &mut filled, &mut read)?;
             let bytes = buffer.get(..filled).unwrap_or(&[]);
             // What begins further back is looked at when the rest of it is there.
             let until = if is_end { filled } else { filled.saturating_sub(LONGEST) };

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use qrtotp_pictures::holds::{self, Holds, Key};
-use qrtotp_pictures::leftovers::{Kind, Leftover, Search};
+use qrtotp_pictures::leftovers::{self, Kind, Leftover, Search};
 use qrtotp_pictures::read::is_picture;
 use rustix::fs::Stat;
 use zeroize::Zeroizing;
@@ -39,6 +39,7 @@ pub fn run(desk: &Desk, options: &ScanOptions) -> Result<(), Ending> {
         keys: &keys,
         lengths: keys.lengths(),
         with_pictures: !options.no_pictures,
+        buffer: leftovers::buffer(),
         gathered: Gathered::default(),
         bar: bar(desk, &walk, &roots),
     };
@@ -79,6 +80,7 @@ struct Scan<'a> {
     keys: &'a Keys,
     lengths: Vec<usize>,
     with_pictures: bool,
+    buffer: Zeroizing<Vec<u8>>,
     gathered: Gathered<'a>,
     bar: ProgressBar,
 }
@@ -102,7 +104,7 @@ impl<'a> Scan<'a> {
             lengths: &self.lengths,
             is_named_authenticator: path.file_name().is_some_and(|name| name == AUTHENTICATOR),
         };
-        let read = search.run(|room| content.read(room), &mut |left| found.add(of_text(keys, left)));
+        let read = search.run(&mut self.buffer, |room| content.read(room), &mut |left| found.add(of_text(keys, left)));
         if let Err(error) = read {
             self.gathered.not_looked_at(path, &error.to_string());
         } else if content.is_cut_off() {

@@ -22,7 +22,7 @@ fn search_in(block: usize, named: bool, text: &[u8]) -> Vec<Row> {
     let mut rows = Vec::new();
     let search = Search { is_known: &is_known, lengths: &[26, 32], is_named_authenticator: named };
     let read = |room: &mut [u8]| io::Read::read(&mut rest, room);
-    search.run_in_blocks(block, read, &mut |left| rows.push(row(&left))).unwrap();
+    search.run(&mut vec![0; block], read, &mut |left| rows.push(row(&left))).unwrap();
     rows
 }
 
@@ -148,7 +148,7 @@ fn an_export_is_found_with_its_accounts_and_also_where_it_is_damaged() {
 #[test]
 fn a_reader_that_fails_ends_the_search_with_its_error() {
     let search = Search { is_known: &is_known, lengths: &[26, 32], is_named_authenticator: false };
-    let failed = search.run(|_| Err(io::Error::other("disk")), &mut |_| {});
+    let failed = search.run(&mut buffer(), |_| Err(io::Error::other("disk")), &mut |_| {});
     assert_eq!(failed.unwrap_err().to_string(), "disk");
 }
 
