@@ -33,7 +33,7 @@ const AUTHENTICATOR: &str = ".google_authenticator";
 /// Looks through folders and files, and names what is found. Ends with [`Code::No`] where a key is still good.
 pub fn run(desk: &Desk, options: &ScanOptions) -> Result<(), Ending> {
     let keys = Keys::of(desk)?;
-    let walk = Walk { across: options.across, state: desk.vault()?.path().to_owned() };
+    let walk = Walk { across: options.across, state: desk.vault()?.path().canonicalize()? };
     let roots: Vec<_> = options.paths.iter().map(|path| Root::open(path)).collect::<Result<_, _>>()?;
     let mut scan = Scan {
         keys: &keys,

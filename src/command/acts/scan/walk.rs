@@ -133,7 +133,7 @@ impl Walk {
     }
 
     fn may_enter(&self, root: &Root, entry: &DirEntry) -> Result<(), &'static str> {
-        if entry.path() == self.state {
+        if entry.path().starts_with(&self.state) {
             return Err("the state folder: its keys are the ones that others are compared with");
         }
         if entry.depth() == 0 {
