@@ -137,6 +137,18 @@ fn a_key_as_text_is_found_if_it_is_known_and_only_then() {
 }
 
 #[test]
+fn every_word_of_the_shortest_length_is_looked_at_wherever_it_stands() {
+    let search = Search { is_known: &is_known, lengths: &[32], is_named_authenticator: false };
+    for before in 0..40 {
+        let text = format!("{} {KEY} {KEY}\n{KEY}", "a".repeat(before));
+        let (mut rest, mut lines) = (text.as_bytes(), Vec::new());
+        let read = |room: &mut [u8]| io::Read::read(&mut rest, room);
+        search.run(&mut buffer(), read, &mut |left| lines.push(left.line)).unwrap();
+        assert_eq!(lines, [1, 1, 2], "{before}");
+    }
+}
+
+#[test]
 fn an_export_is_found_with_its_accounts_and_also_where_it_is_damaged() {
     let rows =
         search("x otpauth-migration://offline?data=CjEKFDEyMzQ1Njc4OTAxMjM0NTY3ODkwEgVhbGljZRoCaDEgASgBMAI%3D\n");
