@@ -170,7 +170,8 @@ fn a_scan_changes_nothing_and_says_where_there_is_nothing() {
     leave("/home/alice/uri", 2001, 0o600, &alice.uri);
     let old = fs::FileTimes::new().set_accessed(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1000));
     fs::File::options().write(true).open("/home/alice/uri").unwrap().set_times(old).unwrap();
-    scan(&sandbox, &["/home"]);
+    let (_, findings) = scan(&sandbox, &["/home/alice/uri", "/home", "/home/alice"]);
+    assert_eq!(findings.len(), 1, "what is named twice is looked at once");
     let data = fs::metadata("/home/alice/uri").unwrap();
     assert_eq!((data.atime(), data.len()), (1000, u64::try_from(alice.uri.len()).unwrap()));
     assert_eq!(sandbox.events().len(), before);

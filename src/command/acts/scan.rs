@@ -26,6 +26,7 @@ use super::picture_reader;
 use crate::arguments::ScanOptions;
 use crate::desk::Desk;
 use crate::ending::{Code, Ending};
+use crate::screen::is_utf8;
 
 /// How google-authenticator calls its file.
 const AUTHENTICATOR: &str = ".google_authenticator";
@@ -34,7 +35,7 @@ const AUTHENTICATOR: &str = ".google_authenticator";
 pub fn run(desk: &Desk, options: &ScanOptions) -> Result<(), Ending> {
     let keys = Keys::of(desk)?;
     let walk = Walk { across: options.across, state: desk.vault()?.path().canonicalize()? };
-    let roots: Vec<_> = options.paths.iter().map(|path| Root::open(path)).collect::<Result<_, _>>()?;
+    let roots = roots(options)?;
     let mut scan = Scan {
         keys: &keys,
         lengths: keys.lengths(),
@@ -58,6 +59,19 @@ pub fn run(desk: &Desk, options: &ScanOptions) -> Result<(), Ending> {
     if gathered.alive() > 0 { Err(Ending::silent(Code::No)) } else { Ok(()) }
 }
 
+/// What was given, without what another one holds already.
+fn roots(options: &ScanOptions) -> Result<Vec<Root>, Ending> {
+    let mut all: Vec<_> = options.paths.iter().map(|path| Root::open(path)).collect::<Result<_, _>>()?;
+    all.sort_by(|one, other| one.path().cmp(other.path()));
+    let mut roots: Vec<Root> = Vec::new();
+    for root in all {
+        if !roots.iter().any(|other| other.holds(&root)) {
+            roots.push(root);
+        }
+    }
+    Ok(roots)
+}
+
 /// A bar over the bytes of all files, where a person looks at standard error.
 fn bar(desk: &Desk, walk: &Walk, roots: &[Root]) -> ProgressBar {
     if desk.screen.is_json() || !stderr().is_terminal() {
@@ -69,7 +83,8 @@ fn bar(desk: &Desk, walk: &Walk, roots: &[Root]) -> ProgressBar {
     }
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{wide_bar} {percent}% of {total_bytes}, {msg}");
-    style.map_or_else(|_| ProgressBar::hidden(), |style| bar.with_style(style).with_message("nothing found"))
+    let ascii = |style: ProgressStyle| if is_utf8() { style } else { style.progress_chars("#> ") };
+    style.map_or_else(|_| ProgressBar::hidden(), |style| bar.with_style(ascii(style)).with_message("nothing found"))
 }
 
 fn size_of(path: &Path) -> u64 {

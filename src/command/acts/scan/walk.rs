@@ -5,12 +5,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use qrtotp_core::events::Printable;
 use rustix::fs::{self, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use walkdir::{DirEntry, WalkDir};
 
 use crate::ending::{Code, Ending};
-use qrtotp_core::events::Printable;
 
 /// Kept in no file: what the kernel says, and what programs are told.
 const KERNEL: [i64; 12] = [
@@ -60,6 +60,16 @@ impl Root {
             return Err(fail("holds no files, but what the kernel says".to_owned()));
         }
         Ok(Self { path, fd, device: stat.st_dev })
+    }
+
+    /// Its path, over no links.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether another one is looked through with this one.
+    pub fn holds(&self, other: &Self) -> bool {
+        other.path.starts_with(&self.path) && other.device == self.device
     }
 
     /// Opens a file below, part by part and over no link, so that no user makes root read something else. `None` where it
