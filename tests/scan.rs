@@ -105,6 +105,8 @@ fn what_is_left_is_found_with_its_user_and_whether_the_key_is_alive_and_no_key_i
         (&card["mode"], &card["others_can_read"], &card["owner_uid"]),
         (&"0640".into(), &true.into(), &2001.into())
     );
+    let ranks: Vec<_> = findings.iter().map(|f| f["key"] != "alive").collect();
+    assert!(ranks.is_sorted(), "what is alive comes first: {findings:?}");
     let table = sandbox.qrtotp(&["scan", "/home"]);
     assert!(table.stderr.contains("qrtotp rotate alice phone"), "{}", table.stderr);
     for secret in [&alice.key, &bobs_key, &carol.key, &hex, &STRANGE.to_owned()] {

@@ -20,18 +20,27 @@ const SHOWN: usize = 20;
 /// Answers, and says what to do.
 pub fn report(desk: &Desk, keys: &Keys, gathered: &Gathered<'_>) -> Result<(), Ending> {
     let (mut rows, mut values) = (Vec::new(), Vec::new());
-    for file in gathered.files() {
+    for (file, finding) in in_order(gathered) {
         let owner = name_of(desk, file.uid);
-        for finding in &file.findings {
-            let user = user_of(desk, file, finding);
-            rows.push(row(file, finding, owner.as_ref(), user.as_ref()));
-            values.push(value(file, finding, owner.as_ref(), user.as_ref()));
-        }
+        let user = user_of(desk, file, finding);
+        rows.push(row(file, finding, owner.as_ref(), user.as_ref()));
+        values.push(value(file, finding, owner.as_ref(), user.as_ref()));
     }
     let text = desk.screen.table(&["KEY", "USER", "WHAT", "OWNER", "MODE", "WHERE"], rows);
     desk.screen.answer(&whole(keys, gathered, values), &text)?;
     advise(desk, keys, gathered);
     Ok(())
+}
+
+/// What is alive first, and then by path and line.
+fn in_order<'g, 'a>(gathered: &'g Gathered<'a>) -> Vec<(&'g OfFile<'a>, &'g Finding<'a>)> {
+    let all = gathered.files().iter().flat_map(|file| file.findings.iter().map(move |finding| (file, finding)));
+    let mut all: Vec<_> = all.collect();
+    let rank = |finding: &Finding<'_>| (!finding.is_alive(), finding.owned.is_none());
+    all.sort_by(|(file, one), (other_file, other)| {
+        (rank(one), &file.path, one.line).cmp(&(rank(other), &other_file.path, other.line))
+    });
+    all
 }
 
 /// The user that something belongs to, and by what that is known.
