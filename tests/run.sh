@@ -37,6 +37,7 @@ hostname hostname
 tmux tmux
 oathtool oathtool
 zbarimg zbar-tools
+google-authenticator libpam-google-authenticator
 fail2ban-regex fail2ban
 gzip gzip
 xz xz-utils

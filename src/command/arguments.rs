@@ -1,12 +1,15 @@
 //! The command line.
 
 pub mod questions;
+mod searches;
 pub mod watch;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use qrtotp_core::policy::DEFAULT_FILE;
+
+pub use searches::{ScanOptions, Search};
 
 /// One-time codes (TOTP) for sshd, sudo, login and su: enrolls people, manages their devices, shows what state is in.
 #[derive(Parser, Debug)]
@@ -103,6 +106,9 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// What is searched for keys.
+    #[command(flatten)]
+    Search(Search),
 }
 
 /// What to enroll, and how to show it.

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use arguments::questions::QuestionAct;
-use arguments::{Arguments, Command, PolicyAct};
+use arguments::{Arguments, Command, PolicyAct, Search};
 use ending::{Code, Ending};
 use qrtotp_core::policy::DEFAULT_FILE;
 
@@ -33,6 +33,9 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return ending::of_usage(&error),
     };
+    if matches!(arguments.command, Command::Search(Search::ReadPicture)) {
+        return acts::picture_reader::run();
+    }
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(ending) => ending.report(),
@@ -40,6 +43,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Ending> {
+    if let Command::Search(Search::CheckPicture { file }) = &arguments.command {
+        // Anybody may ask what a picture holds; whether its key is good here is for root.
+        return acts::check_picture::run(arguments, file);
+    }
     desk::require_root()?;
     if let Command::Policy(PolicyAct::Check { file }) = &arguments.command {
         // The one act that a policy full of mistakes is made for.
@@ -75,5 +82,8 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::Question(QuestionAct::Export(options)) => acts::export::run(&desk, options),
         Command::Watch(options) => acts::watch::run(&desk, options),
         Command::Gc { yes } => acts::gc::run(&desk, *yes),
+        Command::Search(Search::Scan(options)) => acts::scan::run(&desk, options),
+        // Those who need no policy and no state were done above.
+        Command::Search(Search::CheckPicture { .. } | Search::ReadPicture) => Ok(()),
     }
 }

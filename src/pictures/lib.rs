@@ -5,5 +5,8 @@
 pub mod brand;
 pub mod card;
 pub mod draw;
+pub mod holds;
+pub mod leftovers;
+mod migration;
 pub mod proof;
 pub mod read;

@@ -1,6 +1,6 @@
 //! Reads a picture back before anybody prints it.
 
-use image::imageops::{fast_blur, grayscale};
+use image::imageops::{blur, grayscale};
 
 use crate::draw::Picture;
 use crate::read::texts;
@@ -26,7 +26,7 @@ pub fn looks(picture: &Picture, text: &str) -> Vec<Look> {
     let mut looks = Vec::new();
     for scale in SCALES {
         let sharp = grayscale(&picture.pixels(scale));
-        let blurred = fast_blur(&sharp, scale as f32 * BLUR);
+        let blurred = blur(&sharp, scale as f32 * BLUR);
         for (pixels, is_blurred) in [(sharp, false), (blurred, true)] {
             let read = texts(&pixels);
             let is_read = matches!(read.as_slice(), [only] if only.as_str() == text);

@@ -6,12 +6,14 @@
 //! - [`terminal`], [`tmux`]: programs on a pseudo-terminal; a screen with rows and columns
 //! - [`ssh`]: the real sshd and its clients
 //! - [`phone`]: codes computed by oathtool; [`camera`]: pictures read by zbarimg and rqrr
+//! - [`paper`]: pictures of codes, as files
 //! - [`syslog`]: what arrived at /dev/log
 
 pub mod camera;
 pub mod lines;
 pub mod mmdb;
 pub mod pamhost;
+pub mod paper;
 pub mod phone;
 pub mod product;
 pub mod sandbox;

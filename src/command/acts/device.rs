@@ -38,7 +38,7 @@ fn list(desk: &Desk, user: &str) -> Result<(), Ending> {
 }
 
 /// Disables, as a login does, the devices whose time beside the one in their place is over. Nothing is written.
-fn end_replaced(desk: &Desk, room: &Room, credentials: &mut Credentials) -> Result<(), Ending> {
+pub fn end_replaced(desk: &Desk, room: &Room, credentials: &mut Credentials) -> Result<(), Ending> {
     if credentials.has_replaced() {
         let (state, _) = room.journal(credentials)?.read()?.fold(&desk.policy.limits);
         credentials.end_replaced(&state, desk.now()?.wall);

@@ -1,8 +1,10 @@
 //! The shared key of one device: wiped on drop, redacted in Debug, no Clone, no Display.
 
 use std::fmt;
+use std::hash::BuildHasher;
 
 use data_encoding::{BASE32_NOPAD, DecodeError, DecodeKind};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::ports::{NoRandom, Random};
@@ -91,6 +93,21 @@ impl Secret {
         groups
     }
 
+    /// How many bits it has.
+    pub fn bits(&self) -> usize {
+        self.0.len().saturating_mul(8)
+    }
+
+    /// Whether the other is the same key, in constant time for keys of one length.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+
+    /// A number for finding a key among many, by a hasher that nobody else knows; equal ones still have to be compared.
+    pub fn hashed_by(&self, hasher: &impl BuildHasher) -> u64 {
+        hasher.hash_one(self.bytes())
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -131,6 +148,18 @@ mod tests {
         assert_eq!(Secret::from_base32("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQG").unwrap_err(), BadSecret::Length);
         assert_eq!(Secret::from_base32("").unwrap_err(), BadSecret::Short(0));
         assert_eq!(Secret::from_base32(&"A".repeat(1024)).unwrap_err(), BadSecret::Long(5120));
+    }
+
+    #[test]
+    fn the_same_key_is_the_same_and_no_other_is() {
+        let key = |text: &str| Secret::from_base32(text).unwrap();
+        let one = key("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+        let hasher = std::hash::RandomState::new();
+        assert!(one.is_same(&key("gezd gnbv gy3t qojq gezd gnbv gy3t qojq")));
+        assert_eq!(one.hashed_by(&hasher), key("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").hashed_by(&hasher));
+        assert!(!one.is_same(&key("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJA")));
+        assert!(!one.is_same(&key("GEZDGNBVGY3TQOJQGEZDGNBVGY")), "the beginning of it");
+        assert_eq!((one.bits(), key("GEZDGNBVGY3TQOJQGEZDGNBVGY").bits()), (160, 128));
     }
 
     #[test]
