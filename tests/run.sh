@@ -43,6 +43,8 @@ gzip gzip
 xz xz-utils
 zstd zstd
 logrotate logrotate
+chromium chromium
+/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core
 EOF
 }
 

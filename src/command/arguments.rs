@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod pictures;
 pub mod questions;
 mod searches;
 pub mod watch;
@@ -97,6 +98,9 @@ pub enum Command {
     /// What happened.
     #[command(flatten)]
     Question(questions::QuestionAct),
+    /// Pictures that are printed, and pictures on the terminal.
+    #[command(flatten)]
+    Picture(pictures::PictureAct),
     /// Follow the events: tell what is unusual, and do what the alerts of the policy say.
     Watch(watch::WatchOptions),
     /// Remove state of accounts that no longer exist and tickets that are over, give dead parts of journals back to the
@@ -140,6 +144,15 @@ pub struct EnrollOptions {
     /// For terminals with dark letters on a light ground.
     #[arg(long)]
     pub invert: bool,
+    /// Write the picture as a PNG file, for root alone. It holds the key: destroy it once it was scanned.
+    #[arg(long, value_name = "FILE")]
+    pub png: Option<PathBuf>,
+    /// The same as an SVG file.
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Write a card to print and hand over, as one HTML page: picture, key, names, and what to do.
+    #[arg(long, value_name = "FILE.html")]
+    pub card: Option<PathBuf>,
     /// Start afresh in place of what is there: old devices and recovery codes end, a revocation too.
     #[arg(long)]
     pub replace: bool,

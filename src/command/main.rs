@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use arguments::pictures::{BrandAct, PictureAct};
 use arguments::questions::QuestionAct;
 use arguments::{Arguments, Command, PolicyAct, Search};
 use ending::{Code, Ending};
@@ -81,6 +82,8 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::Question(QuestionAct::Stats { by, filter }) => acts::stats::run(&desk, *by, filter),
         Command::Question(QuestionAct::Export(options)) => acts::export::run(&desk, options),
         Command::Watch(options) => acts::watch::run(&desk, options),
+        Command::Picture(PictureAct::Brand(BrandAct::Check)) => acts::brand::check(&desk),
+        Command::Picture(PictureAct::QrTest) => acts::qr_test::run(&desk),
         Command::Gc { yes } => acts::gc::run(&desk, *yes),
         Command::Search(Search::Scan(options)) => acts::scan::run(&desk, options),
         // Those who need no policy and no state were done above.

@@ -9,6 +9,7 @@
 //! - [`paper`]: pictures of codes, as files
 //! - [`syslog`]: what arrived at /dev/log
 
+pub mod browser;
 pub mod camera;
 pub mod lines;
 pub mod mmdb;

@@ -1,16 +1,17 @@
 //! `qrtotp enroll`
 
 use qrtotp_core::enroll::{self, Check, Draft, Occasion, Plan, RecoverySet, TRIES};
-use qrtotp_core::events::Kind;
+use qrtotp_core::events::{Kind, Printable};
 use qrtotp_core::otp::otpauth::{self, Name};
 use qrtotp_core::otp::{Algorithm, Secret, Shape, Typed};
 use qrtotp_core::qr::{Drawing, Ink, Picture, Size, Style};
 use qrtotp_core::vault::{Recovery, Vault};
-use qrtotp_core::words::{Account, DeviceId, EnrollmentId, Label, Step};
+use qrtotp_core::words::{Account, DeviceId, EnrollmentId, Label, Step, WallTime};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::device::parse_label;
+use super::print::Printed;
 use super::{issue, recovery};
 use crate::arguments::{Drawn, EnrollOptions};
 use crate::desk::Desk;
@@ -32,8 +33,40 @@ pub fn run(desk: &Desk, options: &EnrollOptions) -> Result<(), Ending> {
     let plan = enroll::plan(&vault, &account, &label, desk.policy.enrolling.max_devices, options.replace)?;
     let revoked = enroll::revoked_at(&vault, &account);
     let draft = draft(desk, options, label)?;
+    let printed = Printed::write(desk, &vault, options, &account, &draft, &names)?;
+    let ended = go_on(desk, options, &vault, &account, Plans { plan, revoked }, draft, &names, &printed);
+    if ended.is_err() {
+        printed.discard(&vault);
+    }
+    ended
+}
+
+/// What was found before anything was shown.
+struct Plans {
+    plan: Plan,
+    revoked: Option<WallTime>,
+}
+
+/// Shows, has it confirmed, and stores.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one enrollment, in two parts, so that what was printed goes if it fails"
+)]
+fn go_on(
+    desk: &Desk,
+    options: &EnrollOptions,
+    vault: &Vault,
+    account: &Account,
+    Plans { plan, revoked }: Plans,
+    draft: Draft,
+    names: &Names,
+    printed: &Printed,
+) -> Result<(), Ending> {
     let uri = draft.uri(&names.issuer, &names.account);
-    show(desk, options, &draft, &uri, &names)?;
+    if printed.is_empty() || options.qr != Drawn::Auto {
+        show(desk, options, &draft, &uri, names)?;
+    }
+    printed.tell(desk)?;
     let confirmed = if options.unverified { None } else { Some(confirm(desk, &draft)?) };
     let set = if matches!(plan, Plan::Fresh { .. }) { Some(RecoverySet::new(desk.random(), &[])?) } else { None };
     // Who pipes the code in cannot know the recovery codes that are made after it.
@@ -44,7 +77,7 @@ pub fn run(desk: &Desk, options: &EnrollOptions) -> Result<(), Ending> {
     let key = draft.secret.to_base32();
     let device = (draft.id, draft.label.clone());
     let _exclusive = vault.exclusive()?;
-    if enroll::revoked_at(&vault, &account) != revoked {
+    if enroll::revoked_at(vault, account) != revoked {
         return Err(Ending::new(Code::Conflict, "the enrollment was revoked in the meantime; nothing was stored"));
     }
     // What nobody else knows is shown before it is stored: where it cannot be shown, the old enrollment stays.
@@ -55,11 +88,11 @@ pub fn run(desk: &Desk, options: &EnrollOptions) -> Result<(), Ending> {
     let kept = set.as_ref().map(|set| set.kept.clone()).unwrap_or_default();
     if options.replace {
         // Who holds one could add a device to what starts afresh.
-        issue::end_all(desk, &vault, &account, "replaced")?;
+        issue::end_all(desk, vault, account, "replaced")?;
     }
-    let enrollment = store(desk, &vault, &account, &plan, draft, confirmed, kept)?;
+    let enrollment = store(desk, vault, account, &plan, draft, confirmed, kept)?;
     desk.forget_places(account.uid);
-    record(desk, &account, reason(&plan, options), &device, enrollment);
+    record(desk, account, reason(&plan, options), &device, enrollment, printed.named());
     let value = json!({
         "user": account.name,
         "uid": account.uid,
@@ -68,9 +101,10 @@ pub fn run(desk: &Desk, options: &EnrollOptions) -> Result<(), Ending> {
         "uri": uri.as_str(),
         "key": key.as_str(),
         "verified": confirmed.is_some(),
+        "pictures": printed.paths(),
         "recovery_codes": set.as_ref().map(recovery::as_json),
     });
-    desk.screen.answer(&value, &done(&account, device.1.as_str(), &plan, enrollment))
+    desk.screen.answer(&value, &done(account, device.1.as_str(), &plan, enrollment))
 }
 
 fn store(
@@ -93,10 +127,18 @@ fn store(
     })
 }
 
-fn record(desk: &Desk, account: &Account, reason: &str, device: &(DeviceId, Label), enrollment: EnrollmentId) {
+fn record(
+    desk: &Desk,
+    account: &Account,
+    reason: &str,
+    device: &(DeviceId, Label),
+    enrollment: EnrollmentId,
+    detail: Option<String>,
+) {
     let mut event = desk.event(Kind::Enroll, account, reason);
     event.device = Some(device.clone());
     event.enrollment = Some(enrollment);
+    event.detail = detail.map(|detail| Printable::new(detail.as_bytes()));
     desk.record(&event);
 }
 
@@ -119,9 +161,11 @@ fn done(account: &Account, label: &str, plan: &Plan, enrollment: EnrollmentId) -
 }
 
 /// What the app shows beside the code.
-struct Names {
-    issuer: Name,
-    account: Name,
+pub struct Names {
+    /// Who issues it.
+    pub issuer: Name,
+    /// Whose it is.
+    pub account: Name,
 }
 
 fn names(desk: &Desk, options: &EnrollOptions, account: &Account) -> Result<Names, Ending> {

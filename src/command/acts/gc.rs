@@ -5,6 +5,7 @@ use qrtotp_core::vault::{DECOY_COUNT, Room, Vault};
 use qrtotp_core::words::{Account, TicketId, Uid, UserName};
 use serde_json::json;
 
+use super::print;
 use super::ticket::{State, credentials_of};
 use crate::desk::Desk;
 use crate::ending::Ending;
@@ -28,6 +29,7 @@ pub fn run(desk: &Desk, yes: bool) -> Result<(), Ending> {
     }
     let over = end_tickets_that_are_over(desk, &vault)?;
     let left_over = left_over(desk, &vault)?;
+    print::forget_gone(&vault)?;
     if yes {
         for account in &gone {
             vault.remove(account.uid)?;

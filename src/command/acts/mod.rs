@@ -1,5 +1,6 @@
 //! One file a family of subcommands.
 
+pub mod brand;
 pub mod check_picture;
 pub mod device;
 pub mod enroll;
@@ -13,6 +14,8 @@ pub mod memories;
 mod outlook;
 pub mod picture_reader;
 pub mod policy;
+mod print;
+pub mod qr_test;
 pub mod recovery;
 pub mod revoke;
 pub mod rotate;

@@ -6,10 +6,10 @@ use qrtotp_core::vault::{Credentials, Vault};
 use qrtotp_core::words::{Account, Source, Uid, WallTime};
 use serde_json::{Value, json};
 
-use super::{device, ticket};
+use super::{device, print, ticket};
 use crate::desk::Desk;
 use crate::ending::{Code, Ending};
-use crate::screen::counted;
+use crate::screen::{clean, counted};
 
 /// In what state an enrollment is, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -195,8 +195,15 @@ fn installation(desk: &Desk, vault: &Vault) -> Result<(), Ending> {
     ];
     let users = conditions.iter().filter(|condition| count(**condition) > 0);
     let users: Vec<_> = users.map(|condition| format!("{} {}", count(*condition), condition.word())).collect();
+    let left = print::left(vault)?;
+    for picture in &left {
+        let of = named(vault, picture.uid).name;
+        lines
+            .push(format!("picture  {} still holds a key of {of}; destroy it", clean(&picture.path.to_string_lossy())));
+    }
     lines.push(format!("users    {}", if users.is_empty() { "none".to_owned() } else { users.join(", ") }));
     let value = json!({
+        "pictures": left.iter().map(|picture| json!({ "uid": picture.uid, "path": picture.path })).collect::<Vec<_>>(),
         "config": desk.config,
         "state": policy.state_dir,
         "events": policy.events_file,

@@ -6,6 +6,8 @@
 //!   .decoy/NN/                what attempts for users without enrollment are recorded in
 //!   .tickets/UID/             open enrollment tickets of a user
 //!   .grace/UID-NAMEHASH       one byte a login without enrollment that a rule let in
+//!   .pictures/HASH            which files hold a key that was printed
+//!   .watch/                   what the watcher knows
 //!   UID/credentials.toml      0600, written by replacement
 //!   UID/journal               0600, appended to
 //! ```
@@ -19,6 +21,7 @@ pub mod credentials;
 mod grace;
 pub mod journal;
 mod locked;
+mod pictures;
 mod record;
 mod section;
 pub mod tickets;
@@ -32,6 +35,7 @@ use rustix::io::Errno;
 pub use credentials::{Credentials, Device, MAX_DEVICES, Recovery, Replaced, Revocation};
 pub use journal::{History, Journal};
 pub use locked::{LockedRoom, Locking};
+pub use pictures::PictureFile;
 pub use tickets::{Replacement, Ticket, Tickets};
 
 pub use crate::files::Version;
