@@ -63,6 +63,7 @@ pam_folder() {
 
 tmpfiles=/usr/lib/tmpfiles.d/qrtotp.conf
 logrotate=/etc/logrotate.d/qrtotp
+unit=/usr/lib/systemd/system/qrtotp-watch.service
 manual=/usr/share/man/man7/qrtotp.7
 examples=/usr/share/doc/qrtotp/examples
 config=/etc/qrtotp/config.toml
@@ -118,13 +119,14 @@ install_all() {
     put 755 "$command" /usr/sbin/qrtotp
     put 644 "$source/packaging/tmpfiles.d/qrtotp.conf" $tmpfiles
     put 644 "$source/packaging/logrotate.d/qrtotp" $logrotate
+    put 644 "$source/packaging/systemd/qrtotp-watch.service" $unit
     put 644 "$source/packaging/man/qrtotp.7" $manual
     for example in "$source"/pam.d-examples/*; do
         put 644 "$example" "$examples/${example##*/}"
     done
     # New files get the label of their folder's rule where SELinux is at work.
     if [ -z "$destdir" ] && command -v restorecon > /dev/null; then
-        restorecon "$security/pam_qrtotp.so" /usr/sbin/qrtotp $tmpfiles $logrotate $manual || true
+        restorecon "$security/pam_qrtotp.so" /usr/sbin/qrtotp $tmpfiles $logrotate $unit $manual || true
     fi
     install_config
     if [ -n "$destdir" ]; then
@@ -172,6 +174,7 @@ Take these lines out (or put # before them), then try again."
     take /usr/sbin/qrtotp
     take $tmpfiles
     take $logrotate
+    take $unit
     take $manual
     for example in "$destdir$examples"/*; do
         take "${example#"$destdir"}"

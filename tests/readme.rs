@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use qrtotp_core::policy::alerts::{self, Counted};
 use qrtotp_core::policy::keys::{Default, OF_COMMANDS, OF_LOGINS};
 use qrtotp_core::policy::rules::{Action, KEYS};
 use qrtotp_tests::product::{POLICY, Parameters, STATE, example};
@@ -158,7 +159,8 @@ fn the_policy_it_shows_can_be_used_and_its_table_names_every_section_with_its_de
         });
         let row = row.unwrap_or_else(|| panic!("no row names [{}] {}", key.section, key.name));
         let default = match key.default {
-            Default::Text("") => "the host's name".to_owned(),
+            Default::Text("") if key.section == "enroll" => "the host's name".to_owned(),
+            Default::Text("") => "none".to_owned(),
             Default::Text(text) => text.trim().to_owned(),
             Default::Switch(on) => on.to_string(),
             Default::Number(number) => number.to_string(),
@@ -177,6 +179,14 @@ fn every_key_and_action_of_a_rule_is_named() {
     }
     for action in Action::ALL {
         assert!(chapter.contains(&format!("\n| `{}` |", action.word())), "no row for {}", action.word());
+    }
+}
+
+#[test]
+fn every_key_of_an_alert_and_everything_it_counts_is_named() {
+    let chapter = README.split("## Be warned").nth(1).unwrap().split("\n## ").next().unwrap();
+    for name in alerts::KEYS.iter().map(|key| key.name).chain(Counted::ALL.map(Counted::word)) {
+        assert!(chapter.contains(&format!("`{name}`")), "no word about {name}");
     }
 }
 

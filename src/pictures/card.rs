@@ -53,7 +53,7 @@ svg {{ display: block; width: 62mm; max-width: 100%; margin: 0 auto }}
 dl {{ display: grid; grid-template-columns: auto 1fr; gap: .1rem .8rem; margin: .6rem 0; overflow-wrap: anywhere }}
 dt {{ font-weight: 600 }}
 dd {{ margin: 0 }}
-.key {{ display: flex; flex-wrap: wrap; gap: .1rem .7ch; margin: .2rem 0 .6rem; font: 600 1.02rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace }}
+.key {{ display: grid; grid-template-columns: repeat(4, max-content); gap: .1rem 1.2ch; margin: .2rem 0 .6rem; font: 600 1.02rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace }}
 ol {{ margin: .4rem 0 0; padding-left: 1.3rem }}
 .note {{ margin: .3rem 0 }}
 @media print {{
