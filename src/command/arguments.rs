@@ -2,6 +2,7 @@
 
 pub mod pictures;
 pub mod questions;
+pub mod report;
 mod searches;
 pub mod watch;
 
@@ -98,6 +99,9 @@ pub enum Command {
     /// What happened.
     #[command(flatten)]
     Question(questions::QuestionAct),
+    /// A page of it.
+    #[command(flatten)]
+    Report(report::ReportAct),
     /// Pictures that are printed, and pictures on the terminal.
     #[command(flatten)]
     Picture(pictures::PictureAct),

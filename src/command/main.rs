@@ -25,6 +25,7 @@ use clap::Parser;
 
 use arguments::pictures::{BrandAct, PictureAct};
 use arguments::questions::QuestionAct;
+use arguments::report::ReportAct;
 use arguments::{Arguments, Command, PolicyAct, Search};
 use ending::{Code, Ending};
 use qrtotp_core::policy::DEFAULT_FILE;
@@ -81,6 +82,7 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::Question(QuestionAct::Why { user, last }) => acts::why::run(&desk, user, *last),
         Command::Question(QuestionAct::Stats { by, filter }) => acts::stats::run(&desk, *by, filter),
         Command::Question(QuestionAct::Export(options)) => acts::export::run(&desk, options),
+        Command::Report(ReportAct::Report(options)) => acts::report::run(&desk, options),
         Command::Watch(options) => acts::watch::run(&desk, options),
         Command::Picture(PictureAct::Brand(BrandAct::Check)) => acts::brand::check(&desk),
         Command::Picture(PictureAct::QrTest) => acts::qr_test::run(&desk),

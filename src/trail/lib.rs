@@ -10,7 +10,8 @@
 //! | [`follow`] | what is new, over rotation |
 //! | [`funnel`] | the life of every ticket |
 //! | [`geo`] | address -> country |
-//! | [`line`] | a line of the events file -> its fields |
+//! | [`mod@line`] | a line of the events file -> its fields |
+//! | [`report`] | events and state -> one page |
 //! | [`tally`] | logins -> numbers by one of their sides |
 //! | [`watch`] | events -> what is unusual, and which alerts are raised |
 //! | [`why`] | a refused login -> plain words, and what to do |
@@ -26,6 +27,7 @@ pub mod follow;
 pub mod funnel;
 pub mod geo;
 pub mod line;
+pub mod report;
 pub mod tally;
 pub mod watch;
 pub mod why;

@@ -17,6 +17,7 @@ pub mod policy;
 mod print;
 pub mod qr_test;
 pub mod recovery;
+pub mod report;
 pub mod revoke;
 pub mod rotate;
 pub mod scan;

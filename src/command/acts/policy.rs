@@ -325,7 +325,7 @@ impl Row {
 }
 
 /// The names in /etc/passwd, and those of everybody enrolled; whether they have a shell to log in to.
-fn accounts(vault: &Vault) -> Result<Vec<(String, bool)>, Ending> {
+pub fn accounts(vault: &Vault) -> Result<Vec<(String, bool)>, Ending> {
     let passwd = std::fs::read_to_string("/etc/passwd")?;
     let entry = |line: &str| {
         let mut fields = line.split(':');

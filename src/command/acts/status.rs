@@ -49,11 +49,15 @@ impl Condition {
 }
 
 /// Everything that is known of one user.
-struct Report {
-    account: Account,
-    condition: Condition,
-    trouble: Option<String>,
-    credentials: Option<Credentials>,
+pub struct Report {
+    /// Whose.
+    pub account: Account,
+    /// In what state.
+    pub condition: Condition,
+    /// What cannot be read.
+    pub trouble: Option<String>,
+    /// The enrollment.
+    pub credentials: Option<Credentials>,
     state: Option<State>,
     records: usize,
 }
@@ -161,7 +165,8 @@ pub fn list(desk: &Desk) -> Result<(), Ending> {
     desk.screen.answer(&json!({ "users": users }), &text)
 }
 
-fn everybody(desk: &Desk, vault: &Vault) -> Result<Vec<Report>, Ending> {
+/// Everybody whom state is kept of.
+pub fn everybody(desk: &Desk, vault: &Vault) -> Result<Vec<Report>, Ending> {
     vault.uids()?.into_iter().map(|uid| examine(desk, vault, &named(vault, uid))).collect()
 }
 
@@ -263,7 +268,8 @@ fn condition(desk: &Desk, account: &Account, credentials: &Credentials, state: &
 }
 
 impl Report {
-    fn recovery_left(&self) -> usize {
+    /// Recovery codes that can still be used.
+    pub fn recovery_left(&self) -> usize {
         let (Some(credentials), Some(state)) = (&self.credentials, &self.state) else { return 0 };
         credentials.recovery.iter().filter(|kept| !state.spent.contains(&kept.selector)).count()
     }

@@ -15,6 +15,6 @@ pub enum PictureAct {
 /// What to do with colours and logo.
 #[derive(Subcommand, Debug)]
 pub enum BrandAct {
-    /// Check [brand] of the policy: contrast, logo, and whether its pictures can be read back.
+    /// Check colours and logo of the policy: contrast, logo, and whether its pictures can be read back.
     Check,
 }

@@ -37,7 +37,7 @@ pub enum Side {
     Service,
     /// Where from.
     Source,
-    /// The country, by [geo] database.
+    /// The country, by the database that the policy names.
     Country,
     /// The device.
     Device,
