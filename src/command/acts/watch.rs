@@ -9,6 +9,7 @@
 
 mod hooks;
 
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -162,13 +163,16 @@ impl<'a> Watcher<'a> {
         self.read()?;
         self.hooks.reap();
         let pending = std::mem::take(&mut self.state.pending);
+        let had_to_act = !pending.is_empty();
         for mut one in pending {
             self.act(&mut one);
             if !one.deeds.is_empty() {
                 self.state.pending.push(one);
             }
         }
-        self.save()?;
+        if had_to_act {
+            self.save()?;
+        }
         self.hooks.sweep(&self.folder, &self.state.pending)?;
         let vault = self.desk.vault()?;
         // A command that is at work does the same, or the next pass does.
@@ -178,27 +182,30 @@ impl<'a> Watcher<'a> {
         Ok(())
     }
 
-    /// Takes in what is new, and stores what is to be done.
+    /// Takes in what is new, line by line, and stores what is to be done.
     fn read(&mut self) -> Result<(), Ending> {
         let mut follower = Follower::new(&self.desk.policy.events_file, self.state.position.clone());
-        let (mut lines, mut damages) = (Vec::new(), Damages::default());
-        follower.catch_up(&mut |line| match line {
-            Ok(line) => lines.push(line),
-            Err(damage) => damages.add(damage),
-        })?;
-        damages.tell(self.desk);
-        if follower.position() == &self.state.position {
-            return Ok(());
-        }
-        let geo = self.geo();
-        let members = Members::of(self.desk);
+        let mut state = std::mem::take(&mut self.state);
         let alerts: &[Alert] = &self.settings.alerts;
-        self.state.keep_only(alerts);
-        for line in &lines {
-            self.state.take(line, geo.of(line).as_deref(), alerts, &|user, groups| members.is_in(user, groups));
-        }
-        self.state.position = follower.position().clone();
-        self.save()
+        state.keep_only(alerts);
+        // Opened for the first line: mostly there is none.
+        let geo = OnceCell::new();
+        let members = Members::of(self.desk);
+        let mut damages = Damages::default();
+        let read = follower.catch_up(&mut |line| match line {
+            Ok(line) => {
+                let country = geo.get_or_init(|| self.geo()).of(&line);
+                state.take(&line, country.as_deref(), alerts, &|user, groups| members.is_in(user, groups));
+            }
+            Err(damage) => damages.add(damage),
+        });
+        damages.tell(self.desk);
+        // What was taken of a file that cannot be read to its end is not stored: the next watcher takes it again.
+        read?;
+        let is_new = follower.position() != &state.position;
+        state.position = follower.position().clone();
+        self.state = state;
+        if is_new { self.save() } else { Ok(()) }
     }
 
     /// Which events of what is to be done were written before the restart.
@@ -333,12 +340,12 @@ fn source(text: &str) -> Option<Source> {
 /// The groups of users, asked once a pass.
 struct Members<'a> {
     desk: &'a Desk,
-    known: std::cell::RefCell<BTreeMap<String, Vec<String>>>,
+    known: RefCell<BTreeMap<String, Vec<String>>>,
 }
 
 impl<'a> Members<'a> {
     fn of(desk: &'a Desk) -> Self {
-        Self { desk, known: std::cell::RefCell::default() }
+        Self { desk, known: RefCell::default() }
     }
 
     /// What the name service does not say is no membership.
