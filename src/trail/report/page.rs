@@ -134,8 +134,8 @@ fn headline(html: &mut Html, tally: &Tally<'_>, state: &Snapshot) {
     });
 }
 
-/// Bars side by side, above the line and below it, and their numbers.
-fn chart(html: &mut Html, title: &str, bars: &[(String, Both)], names: [&str; 2]) {
+/// Bars side by side, above the line and below it (in the colour of that class), and their numbers.
+fn chart(html: &mut Html, title: &str, bars: &[(String, Both)], names: [&str; 2], below: &str) {
     let most = |number: fn(&Both) -> u64| bars.iter().map(|(_, both)| number(both)).max().unwrap_or(0) as f64;
     let (up, down) = (most(|both| both.good), most(|both| both.bad));
     let scale = 100.0 / (up + down).max(1.0);
@@ -153,7 +153,7 @@ fn chart(html: &mut Html, title: &str, bars: &[(String, Both)], names: [&str; 2]
             let x = number.saturating_mul(10).saturating_add(1);
             let (good, bad) = (both.good as f64 * scale, both.bad as f64 * scale);
             rect(html, "good", x as f64, line - good, 8.0, good);
-            rect(html, "bad", x as f64, line, 8.0, bad);
+            rect(html, below, x as f64, line, 8.0, bad);
         }
         rect(html, "rest", 0.0, line.min(99.5), bars.len().saturating_mul(10) as f64, 0.5);
     });
@@ -178,14 +178,21 @@ fn rect(html: &mut Html, class: &str, x: f64, y: f64, width: f64, height: f64) {
 }
 
 fn over_time(html: &mut Html, tally: &Tally<'_>) {
-    let name = |bar| if tally.width == HOUR { minute(tally.begin(bar)) } else { day(tally.begin(bar)) };
-    let bars: Vec<_> = tally.bars.iter().enumerate().map(|(bar, both)| (name(bar), *both)).collect();
-    section(html, "Logins over time", true, |html| chart(html, "Logins over time", &bars, ["Logins", "failures"]));
+    let bars: Vec<_> = tally.bars.iter().enumerate().map(|(bar, both)| (name_of(tally, bar), *both)).collect();
+    section(html, "Logins over time", true, |html| {
+        chart(html, "Logins over time", &bars, ["Logins", "failures"], "bad")
+    });
+}
+
+fn name_of(tally: &Tally<'_>, bar: usize) -> String {
+    if tally.width == HOUR { minute(tally.begin(bar)) } else { day(tally.begin(bar)) }
 }
 
 fn hours(html: &mut Html, tally: &Tally<'_>) {
     let bars: Vec<_> = tally.hours.iter().enumerate().map(|(hour, both)| (format!("{hour:02}:00"), *both)).collect();
-    section(html, "By hour of the day", false, |html| chart(html, "By hour of the day", &bars, ["Logins", "failures"]));
+    section(html, "By hour of the day", false, |html| {
+        chart(html, "By hour of the day", &bars, ["Logins", "failures"], "bad")
+    });
 }
 
 fn enrollment(html: &mut Html, tally: &Tally<'_>, state: &Snapshot) {
@@ -195,11 +202,11 @@ fn enrollment(html: &mut Html, tally: &Tally<'_>, state: &Snapshot) {
         let (begin, end) = (tally.begin(bar), tally.begin(bar.saturating_add(1)));
         let joined = state.users.iter().filter(|user| user.created >= begin && user.created < end).count();
         before = before.saturating_add(joined);
-        bars.push((day(begin), u64::try_from(before).unwrap_or(0), *new));
+        bars.push((name_of(tally, bar), u64::try_from(before).unwrap_or(0), *new));
     }
     section(html, "Enrollment", true, |html| {
         let both: Vec<_> = bars.iter().map(|(name, all, new)| (name.clone(), Both { good: *all, bad: *new })).collect();
-        chart(html, "Enrollment over time", &both, ["Enrolled (of those who are today)", "new enrollments"]);
+        chart(html, "Enrollment over time", &both, ["Enrolled (of those who are today)", "new enrollments"], "more");
         let missing: Vec<_> = state.accounts.iter().filter(|account| !account.is_enrolled).collect();
         let names: Vec<_> = missing.iter().take(ROWS).map(|account| account.name.as_str()).collect();
         if !missing.is_empty() {
