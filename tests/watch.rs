@@ -270,4 +270,13 @@ fn a_wrong_alert_keeps_nobody_out_and_is_named_by_check() {
     );
     assert_eq!(sandbox.answer("alice", &alice.phone.code()), code::SUCCESS);
     assert_eq!(sandbox.qrtotp(&["watch", "--once"]).code, 4);
+    sandbox.policy(
+        "[[alert]]\nname = \"a\"\nwhen = \"failures >= 1 in 1h per user\"\ngroups = [\"nobody-knows\"]\ndo = [\"exec\"]\nexec = [\"/usr/sbin/absent\"]\n",
+    );
+    let check = sandbox.qrtotp(&["policy", "check"]);
+    assert!(
+        check.code == 0 && check.stdout.contains(":1:1: warning: alert \"a\": there is no group nobody-knows"),
+        "{check:?}"
+    );
+    assert!(check.stdout.contains("there is no program /usr/sbin/absent here"), "{check:?}");
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use qrtotp_core::files::{self, Privacy};
+use qrtotp_core::policy::alerts::Alert;
 use qrtotp_core::policy::rules::Until;
 use qrtotp_core::policy::{Action, Decision, FirstLogin, Holds, Mistake, Policy, Rule, Settings, Zone, warnings};
 use qrtotp_core::ports::{Clock, Directory};
@@ -97,6 +98,19 @@ fn missing_groups(policy: &Policy) -> Vec<Mistake> {
     )
 }
 
+/// What alerts name that this machine does not have: they would never be raised, or do nothing.
+fn missing_for_alerts(alerts: &[Alert]) -> Vec<Mistake> {
+    let mut found = Vec::new();
+    for alert in alerts {
+        let groups = alert.groups.iter().flatten().filter(|name| Users.has_group(name) != Ok(true));
+        let groups = groups.map(|name| format!("alert \"{}\": there is no group {name} here", alert.name));
+        let program = alert.exec.first().filter(|program| !Path::new(program).is_file());
+        let program = program.map(|program| format!("alert \"{}\": there is no program {program} here", alert.name));
+        found.extend(groups.chain(program).map(|what| Mistake { line: alert.line, column: 1, what }));
+    }
+    found
+}
+
 /// Names every mistake of a file, with its place, and what is probably not meant.
 ///
 /// The file that logins read must be as they want it, too: root's, and written by nobody else.
@@ -110,12 +124,16 @@ pub fn check(file: &Path, is_live: bool, screen: &Screen) -> Result<(), Ending> 
     }
     let text = std::fs::read_to_string(file).map_err(fail)?;
     let now = SystemClock.now().map(|now| now.wall).unwrap_or_default();
-    let beside = Settings::parse(&text).err().unwrap_or_default();
+    let (alerts, beside) = match Settings::parse(&text) {
+        Ok(settings) => (settings.alerts, Vec::new()),
+        Err(mistakes) => (Vec::new(), mistakes),
+    };
     let (mistakes, warned, rules) = match Policy::parse(&text) {
         Ok(policy) if beside.is_empty() => {
             let here = [missing_groups(&policy), missing_users(&policy), missing_services(&policy)].concat();
-            let found = [warnings(&policy, now), here, missing_zones(&policy, now)].concat();
-            (Vec::new(), found, policy.rules.len())
+            let found =
+                [warnings(&policy, now), here, missing_zones(&policy, now), missing_for_alerts(&alerts)].concat();
+            (Vec::new(), in_order(found), policy.rules.len())
         }
         Ok(_) => (beside, Vec::new(), 0),
         // What is wrong with the file as a whole stands in both.
