@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use qrtotp_tests::sandbox::{HOST, Sandbox};
+use qrtotp_tests::browser::{Window, look};
+use qrtotp_tests::sandbox::{HOST, SCRATCH, Sandbox};
 use qrtotp_tests::script::{Script, Step, code};
 use qrtotp_tests::terminal::Terminal;
 use qrtotp_tests::users::PASSWORD;
@@ -79,4 +80,13 @@ fn a_program_on_a_terminal_is_answered_when_it_asks() {
     terminal.type_line("you");
     let (status, shown) = terminal.end();
     assert!(status.success() && shown.contains("hello you"), "{shown}");
+}
+
+#[test]
+fn a_browser_tells_of_a_page_that_complains_or_is_too_wide() {
+    let _sandbox = Sandbox::new();
+    let page = "<!doctype html><p style=\"width:700px\">wide</p><script>console.error('a complaint')</script>";
+    let view = look(page, SCRATCH, "complains", Window { width: 400, height: 300, dark: false });
+    assert!(view.console.iter().any(|line| line.contains("a complaint")), "{:?}", view.console);
+    assert!(view.width() >= 700, "{}", view.width());
 }

@@ -73,7 +73,9 @@ pub fn look(page: &str, folder: &str, name: &str, window: Window) -> View {
     fs::write(&framed, frame).unwrap();
     let (_, said) = browse(&[&format!("--screenshot={}", picture.display())], &format!("file://{framed}"));
     let (dom, more) = browse(&["--dump-dom"], &format!("file://{framed}"));
-    let console = said.lines().chain(more.lines()).filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect();
+    // The browser's own pages complain too, of a slow network, say.
+    let is_of_page = |line: &&str| line.contains("CONSOLE") && !line.contains("source: chrome://");
+    let console = said.lines().chain(more.lines()).filter(is_of_page).map(str::to_owned).collect();
     View { picture, dom, console }
 }
 
