@@ -330,6 +330,17 @@ fn an_export_has_the_fields_that_auditors_name_and_every_authenticator_there_was
     assert!(csv.lines().nth(1).unwrap().contains("\"red, phone\""), "{csv}");
 }
 
+#[test]
+fn on_a_terminal_the_log_is_its_lines_and_no_bar() {
+    let sandbox = Sandbox::new();
+    sandbox.enroll("alice");
+    sandbox.enroll("bob");
+    let mut command = sandbox.command("/usr/local/sbin/qrtotp");
+    let terminal = Terminal::sized(command.args(["log", "--event", "enroll"]), 24, 80);
+    let (status, text) = terminal.end();
+    assert!(status.success() && text.lines().count() == 2 && !text.contains("reading events"), "{text:?}");
+}
+
 /// Writes many events, packed; gives how many bytes they are.
 fn fill(path: &str, count: usize) {
     let file = fs::File::create(path).unwrap();

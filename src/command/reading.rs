@@ -1,6 +1,6 @@
 //! Reads the events for a command: with a bar where it takes longer than a moment, and with a word about what cannot be read.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, stderr, stdout};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -17,13 +17,27 @@ const LINES: usize = 4096;
 /// Damaged places that are named.
 const NAMED: usize = 3;
 
-/// Gives every event that a filter lets pass, the oldest first.
-pub fn each(desk: &Desk, filter: &Filter, mut act: impl FnMut(Line) -> Result<(), Ending>) -> Result<(), Ending> {
+/// Gives every event that a filter lets pass, the oldest first, to somebody who only counts.
+pub fn each(desk: &Desk, filter: &Filter, act: impl FnMut(Line) -> Result<(), Ending>) -> Result<(), Ending> {
+    read(desk, filter, false, act)
+}
+
+/// The same to somebody who writes each to standard output: on a terminal that shows progress enough.
+pub fn each_shown(desk: &Desk, filter: &Filter, act: impl FnMut(Line) -> Result<(), Ending>) -> Result<(), Ending> {
+    read(desk, filter, stdout().is_terminal(), act)
+}
+
+fn read(
+    desk: &Desk,
+    filter: &Filter,
+    is_shown: bool,
+    mut act: impl FnMut(Line) -> Result<(), Ending>,
+) -> Result<(), Ending> {
     let mut trail = Trail::find(&desk.policy.events_file)?;
     if let Some(since) = filter.since {
         trail = trail.since(since);
     }
-    let bar = Bar::new(trail.size());
+    let mut bar = Bar::new(trail.size());
     let mut lines = trail.lines();
     let mut damages = Damages::default();
     let mut count = 0_usize;
@@ -33,12 +47,17 @@ pub fn each(desk: &Desk, filter: &Filter, mut act: impl FnMut(Line) -> Result<()
             bar.show(lines.read());
         }
         match line {
-            Ok(line) if filter.holds(&line) => bar.aside(|| act(line))?,
+            Ok(line) if filter.holds(&line) => {
+                if is_shown {
+                    bar.end();
+                }
+                act(line)?;
+            }
             Ok(_) => {}
             Err(damage) => damages.add(damage),
         }
     }
-    bar.0.finish_and_clear();
+    bar.end();
     damages.tell(desk);
     Ok(())
 }
@@ -69,25 +88,39 @@ impl Damages {
     }
 }
 
-/// A bar on a terminal; elsewhere nothing.
-struct Bar(ProgressBar, Instant);
+/// A bar on a terminal, once it takes longer than a moment; elsewhere nothing.
+struct Bar {
+    bytes: u64,
+    since: Instant,
+    drawn: Option<ProgressBar>,
+    is_over: bool,
+}
 
 impl Bar {
     fn new(bytes: u64) -> Self {
-        let target = if stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let style = ProgressStyle::with_template("reading events {bar:30} {percent}% {eta} left");
-        let bar = ProgressBar::with_draw_target(Some(bytes), target);
-        Self(style.map_or(bar.clone(), |style| bar.with_style(style.progress_chars("=> "))), Instant::now())
+        Self { bytes, since: Instant::now(), drawn: None, is_over: !stderr().is_terminal() }
     }
 
-    fn show(&self, bytes: u64) {
-        if self.1.elapsed() >= MOMENT {
-            self.0.set_position(bytes);
+    fn show(&mut self, bytes: u64) {
+        if self.is_over || self.since.elapsed() < MOMENT {
+            return;
         }
+        self.drawn.get_or_insert_with(|| drawn(self.bytes)).set_position(bytes);
     }
 
-    /// Out of the way while something else is written.
-    fn aside<T>(&self, act: impl FnOnce() -> T) -> T {
-        if self.0.is_hidden() { act() } else { self.0.suspend(act) }
+    /// Clears it away; it does not come back.
+    fn end(&mut self) {
+        if let Some(bar) = self.drawn.take() {
+            bar.finish_and_clear();
+        }
+        self.is_over = true;
+    }
+}
+
+fn drawn(bytes: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
+    match ProgressStyle::with_template("reading events {bar:30} {percent}% {eta} left") {
+        Ok(style) => bar.with_style(style.progress_chars("=> ")),
+        Err(_) => bar,
     }
 }

@@ -107,7 +107,7 @@ impl Funnel {
         match line.event.as_str() {
             "ticket_new" => {
                 ticket.made = Some(line.time.clone());
-                ticket.by = line.ruser.clone();
+                ticket.by = Some(line.ruser.clone().unwrap_or_else(|| "root".to_owned()));
                 ticket.hands_over = matches!(line.reason.as_str(), "first_enrollment" | "start_afresh");
                 let until = line.detail.as_deref().and_then(|detail| detail.strip_prefix("good until "));
                 ticket.expires = until.and_then(|until| until.parse().ok());

@@ -63,8 +63,8 @@ fn early(line: &Line, context: &Context) -> (String, String) {
     };
     let advice = if context.others_early > 0 {
         format!(
-            "this host's clock is behind{by}: codes of {} other users came too early that day too; check it: timedatectl, chronyc tracking",
-            context.others_early
+            "this host's clock is behind{by}: codes of {} came too early that day too; check it: timedatectl, chronyc tracking",
+            others(context.others_early)
         )
     } else {
         format!(
@@ -72,6 +72,10 @@ fn early(line: &Line, context: &Context) -> (String, String) {
         )
     };
     (what, advice)
+}
+
+fn others(count: usize) -> String {
+    if count == 1 { "another user".to_owned() } else { format!("{count} other users") }
 }
 
 fn late(line: &Line, context: &Context) -> (String, String) {
@@ -82,8 +86,8 @@ fn late(line: &Line, context: &Context) -> (String, String) {
     };
     let advice = if context.others_late > 0 {
         format!(
-            "this host's clock is ahead{by}: codes of {} other users came too late that day too; check it: timedatectl, chronyc tracking",
-            context.others_late
+            "this host's clock is ahead{by}: codes of {} came too late that day too; check it: timedatectl, chronyc tracking",
+            others(context.others_late)
         )
     } else {
         format!(

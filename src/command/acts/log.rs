@@ -31,7 +31,7 @@ pub fn run(desk: &Desk, options: &LogOptions) -> Result<(), Ending> {
     if options.follow {
         return follow(desk, &filter, &mut page);
     }
-    reading::each(desk, &filter, |line| page.show(&line))?;
+    reading::each_shown(desk, &filter, |line| page.show(&line))?;
     page.flush()
 }
 
