@@ -1,13 +1,14 @@
 //! The README and the manual page, run: what they tell people to type, put, and expect.
 
 use std::fs;
+use std::net::IpAddr;
 
 use qrtotp_core::policy::alerts::{self, Counted};
 use qrtotp_core::policy::keys::{Default, OF_COMMANDS, OF_LOGINS};
 use qrtotp_core::policy::rules::{Action, KEYS};
 use qrtotp_tests::product::{POLICY, Parameters, STATE, example};
 use qrtotp_tests::sandbox::Sandbox;
-use qrtotp_tests::script::code;
+use qrtotp_tests::script::{Script, code};
 use qrtotp_tests::ssh::config_of;
 use qrtotp_tests::users;
 
@@ -188,6 +189,31 @@ fn every_key_of_an_alert_and_everything_it_counts_is_named() {
     for name in alerts::KEYS.iter().map(|key| key.name).chain(Counted::ALL.map(Counted::word)) {
         assert!(chapter.contains(&format!("`{name}`")), "no word about {name}");
     }
+}
+
+/// The words that stay the same whenever it is run: no times and numbers, but addresses.
+fn lasting(text: &str) -> Vec<&str> {
+    let words = text.split_whitespace().map(|word| word.trim_matches(['(', ')', ',', ':']));
+    words.filter(|word| !word.starts_with(|c: char| c.is_ascii_digit()) || word.parse::<IpAddr>().is_ok()).collect()
+}
+
+#[test]
+fn log_and_why_print_what_it_shows() {
+    let shown = blocks("console").into_iter().find(|block| block.starts_with("# qrtotp log")).unwrap();
+    let sandbox = Sandbox::new();
+    let alice = sandbox.enroll("alice");
+    alice.phone.settle(3);
+    sandbox.service("sshd", &fs::read_to_string("/etc/pam.d/code").unwrap());
+    for source in ["203.0.113.9", "192.0.2.7"] {
+        sandbox.run(Script::login("alice").at("sshd").from(source).answering([alice.phone.code()]));
+    }
+    let mut said = String::new();
+    for command in shown.lines().filter_map(|line| line.strip_prefix("# ")) {
+        let ran = sandbox.qrtotp(&words(command).iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(ran.code, 0, "{command}: {ran:?}");
+        said.push_str(&format!("# {command}\n{}\n", ran.stdout.trim_end()));
+    }
+    assert_eq!(lasting(&said), lasting(shown), "{said}");
 }
 
 #[test]
