@@ -123,7 +123,7 @@ fn brand_check_measures_and_a_brand_that_cannot_be_read_is_refused_with_the_reas
     assert!(good.code == 0 && good.stdout.contains("logo, at most 20 %") && !good.stdout.contains("NO"), "{good:?}");
     let [png, ..] = pictures("alice");
     let cases = [
-        ("[brand]\ndark = \"#888888\"\n", "contrast of 3.5 to 1"),
+        ("[brand]\ndark = \"#888888\"\n", "contrast of 3.54 to 1"),
         ("[brand]\ndark = \"#ffffff\"\nlight = \"#000000\"\n", "not darker"),
     ];
     for (policy, what) in cases {

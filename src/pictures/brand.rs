@@ -91,9 +91,11 @@ impl Brand {
         if self.dark.luminance() >= self.light.luminance() {
             return Some("brand.dark is not darker than brand.light; many readers know dark on light only".to_owned());
         }
+        // Cut off, not rounded: what is too little must not read as enough.
+        let shown = (contrast * 100.0).floor() / 100.0;
         (contrast < CONTRAST).then(|| {
             format!(
-                "brand.dark and brand.light have a contrast of {contrast:.1} to 1; it must be at least {CONTRAST} to 1"
+                "brand.dark and brand.light have a contrast of {shown:.2} to 1; it must be at least {CONTRAST} to 1"
             )
         })
     }
@@ -132,7 +134,7 @@ mod tests {
             Brand { dark, light, ..Brand::plain() }.wrong()
         };
         assert_eq!(wrong("#000000", "#ffffff"), None);
-        assert!(wrong("#777777", "#ffffff").unwrap().contains("4.5 to 1; it must be"));
+        assert!(wrong("#777777", "#ffffff").unwrap().contains("4.47 to 1; it must be"));
         assert!(wrong("#ffffff", "#000000").unwrap().contains("not darker"));
         assert!(
             ["", "#12345", "#1234567", "123456", "#12345g", "#+12345"].iter().all(|text| Colour::parse(text).is_none())

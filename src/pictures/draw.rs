@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::Cursor;
 
 use data_encoding::BASE64;
+use image::buffer::ConvertBuffer;
 use image::imageops::{FilterType, overlay, resize};
 use image::{ImageFormat, Rgb, RgbImage, RgbaImage};
 use qrcode::{Color, EcLevel, QrCode};
@@ -91,9 +92,11 @@ impl Picture {
         if let (Some(logo), Some((start, side))) = (&self.brand.logo, self.logo_square()) {
             let logo = fitted(logo, side.saturating_mul(scale));
             let start = i64::from(start.saturating_mul(scale));
-            let mut ground = image::DynamicImage::ImageRgb8(picture).to_rgba8();
+            let mut ground: RgbaImage = picture.convert();
             overlay(&mut ground, &logo, start, start);
-            picture = image::DynamicImage::ImageRgba8(ground).to_rgb8();
+            picture.iter_mut().for_each(Zeroize::zeroize);
+            picture = ground.convert();
+            ground.iter_mut().for_each(Zeroize::zeroize);
         }
         picture
     }
@@ -103,8 +106,11 @@ impl Picture {
     /// # Errors
     /// A sentence.
     pub fn png(&self) -> Result<Zeroizing<Vec<u8>>, String> {
-        let mut bytes = Zeroizing::new(Vec::new());
-        let written = self.pixels(SCALE).write_to(&mut Cursor::new(&mut *bytes), ImageFormat::Png);
+        let mut pixels = self.pixels(SCALE);
+        // Room for all at once: what grows leaves copies.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(pixels.len().saturating_add(4096)));
+        let written = pixels.write_to(&mut Cursor::new(&mut *bytes), ImageFormat::Png);
+        pixels.iter_mut().for_each(Zeroize::zeroize);
         written.map_err(|error| error.to_string())?;
         Ok(bytes)
     }
@@ -115,7 +121,9 @@ impl Picture {
     /// A sentence.
     pub fn svg(&self) -> Result<Zeroizing<String>, String> {
         let width = self.width();
-        let mut path = Zeroizing::new(String::new());
+        // A run takes less than this for each of its modules and the one beside it.
+        let room = self.dark.len().saturating_mul(12);
+        let mut path = Zeroizing::new(String::with_capacity(room));
         for row in 0..width {
             let mut column = 0;
             while column < width {

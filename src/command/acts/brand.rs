@@ -40,7 +40,11 @@ fn rows(brand: &Brand) -> Vec<Row> {
             format!("{} on {}", brand.dark.in_css(), brand.light.in_css()),
             brand.dark.luminance() < brand.light.luminance(),
         ),
-        row("contrast, at least 4.5 to 1", format!("{contrast:.1} to 1"), contrast >= CONTRAST),
+        row(
+            "contrast, at least 4.5 to 1",
+            format!("{:.2} to 1", (contrast * 100.0).floor() / 100.0),
+            contrast >= CONTRAST,
+        ),
         row("quiet zone", format!("{QUIET} modules"), true),
     ];
     match Picture::of(SAMPLE, brand) {
