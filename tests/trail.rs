@@ -331,6 +331,33 @@ fn an_export_has_the_fields_that_auditors_name_and_every_authenticator_there_was
 }
 
 #[test]
+fn a_caller_of_su_whose_limits_leave_no_room_for_a_line_is_not_judged() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .service("su", "auth required pam_qrtotp.so\naccount required pam_permit.so\nsession required pam_permit.so\n");
+    let bob = sandbox.enroll("bob");
+    // Larger than the limit, which the journal keeps within.
+    let others = sandbox.events()[0].to_string().replace("enroll", "other");
+    let mut file = fs::OpenOptions::new().append(true).open(EVENTS).unwrap();
+    file.write_all(format!("{others}\n").repeat(1500).as_bytes()).unwrap();
+    assert!(file.metadata().unwrap().len() > 400_000);
+    let su = |limit: &str, answer: &str| {
+        let mut su = sandbox.command_as(2005, "/bin/bash");
+        su.args(["-c", &format!("{limit} exec su bob -c true")]);
+        let mut child = su.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        writeln!(child.stdin.take().unwrap(), "{answer}").unwrap();
+        child.wait().unwrap().code()
+    };
+    let right = bob.phone.code();
+    assert_ne!(su("ulimit -f 300;", &bob.phone.wrong_code()), Some(0));
+    assert_ne!(su("ulimit -f 300;", &right), Some(0));
+    assert_eq!(sandbox.last_reason_in_syslog(), "state");
+    assert_eq!(sandbox.status("bob")["budget"]["unknown_left"], 5, "nothing was judged");
+    assert_eq!(su("ulimit -f 3000;", &right), Some(0), "and nothing was spent");
+    assert_eq!(sandbox.reasons(), ["code"]);
+}
+
+#[test]
 fn on_a_terminal_the_log_is_its_lines_and_no_bar() {
     let sandbox = Sandbox::new();
     sandbox.enroll("alice");

@@ -175,6 +175,9 @@ impl<'a> Login<'a> {
     fn decide(&mut self, talk: &mut dyn Conversation) -> Result<Cause, Cause> {
         self.identify()?;
         self.consult();
+        if self.decision.action != Action::Skip {
+            self.check_trail()?;
+        }
         if self.decision.action.is_open() && !self.is_revoked()? {
             match self.decision.action {
                 Action::Skip => return Ok(Cause::Skipped),
@@ -326,7 +329,13 @@ impl<'a> Login<'a> {
         let now = self.world.clock.now().ok_or(Cause::Kernel)?;
         self.event.time = now.wall;
         self.check_policy()?;
+        self.check_trail()?;
         Ok((answer, now))
+    }
+
+    /// What would leave no line to be seen is not judged, and lets nobody in.
+    fn check_trail(&mut self) -> Result<(), Cause> {
+        self.world.events.check_room().map_err(|trouble| self.broken(&trouble))
     }
 
     /// A prompt may have waited for hours: the policy must be the same, and so must what it says at this time.

@@ -5,6 +5,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::events::Event;
+use crate::files::Trouble;
 use crate::words::{Account, Now, Uid, UserName};
 
 /// What the person typed: wiped on drop, never printed.
@@ -117,6 +118,14 @@ pub trait Directory {
 
 /// Takes events: one syslog line and one JSON line each. A log that cannot be written never changes an answer.
 pub trait Events {
+    /// Makes sure that the caller has not limited the size of files so that an event would leave no line.
+    ///
+    /// # Errors
+    /// [`Trouble`] where he has. Whatever else keeps a line from being written is no reason to keep anybody out.
+    fn check_room(&self) -> Result<(), Trouble> {
+        Ok(())
+    }
+
     /// Writes one event.
     fn record(&self, event: &Event);
 

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::budget::Entry;
 use crate::events::{Event, Printable, Scene};
+use crate::files::Trouble;
 use crate::login::{Request, World, login};
 use crate::otp::code::Generator;
 use crate::otp::recovery::RecoveryCode;
@@ -113,6 +114,8 @@ pub struct Fakes<'a> {
     pub users: RefCell<Result<Vec<Account>, LookupFailed>>,
     pub groups_fail: Cell<bool>,
     pub random_fails: Cell<bool>,
+    /// Whether events leave no line.
+    pub no_room: Cell<bool>,
     pub log: RefCell<Vec<Event>>,
     /// Runs when random numbers are asked for the second time: after the credentials were read, before the record.
     pub between: RefCell<Option<Hook<'a>>>,
@@ -128,6 +131,7 @@ impl Default for Fakes<'_> {
             users: RefCell::new(Ok(vec![user("alice", ALICE), user("bob", Uid(1001))])),
             groups_fail: Cell::new(false),
             random_fails: Cell::new(false),
+            no_room: Cell::new(false),
             log: RefCell::default(),
             between: RefCell::default(),
             drawn: Cell::new(0),
@@ -187,6 +191,10 @@ impl Directory for Fakes<'_> {
 }
 
 impl Events for Fakes<'_> {
+    fn check_room(&self) -> Result<(), Trouble> {
+        if self.no_room.get() { Err(Trouble::new(Path::new("events"), "no room")) } else { Ok(()) }
+    }
+
     fn record(&self, event: &Event) {
         self.log.borrow_mut().push(event.clone());
     }

@@ -8,6 +8,7 @@ mod syslog;
 use std::path::{Path, PathBuf};
 
 use qrtotp_core::events::{AUTHENTICATORS_NAME, Event, Outcome, Printable};
+use qrtotp_core::files::Trouble;
 use qrtotp_core::ports::Events;
 
 use crate::process::host_name;
@@ -46,6 +47,10 @@ impl Log {
 }
 
 impl Events for Log {
+    fn check_room(&self) -> Result<(), Trouble> {
+        self.file.as_deref().map_or(Ok(()), file::check_room)
+    }
+
     /// Syslog comes first: a caller of `su` may limit what the process can write to files.
     fn record(&self, event: &Event) {
         self.send(severity(event.outcome), &event.syslog_line());

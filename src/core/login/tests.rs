@@ -912,3 +912,25 @@ fn a_first_code_that_was_used_before_is_named_so() {
     assert_eq!(home.login("alice", &[&first, "000000"]).cause, SecondCode);
     assert_eq!(home.login("alice", &[&first, &second]).cause, Replayed);
 }
+
+#[test]
+fn what_would_leave_no_line_is_not_judged_and_lets_nobody_in_whenever_the_room_went() {
+    let exempt = "[[rule]]\nusers = [\"alice\"]\naction = \"allow\"\n";
+    for policy in ["", exempt] {
+        let home = Home::with_policy(policy);
+        home.fakes.no_room.set(true);
+        assert_eq!(home.answer(&home.request("alice"), Vec::new()).cause, State, "{policy}");
+    }
+    let skip = Home::with_policy("[[rule]]\naction = \"skip\"\n");
+    skip.fakes.no_room.set(true);
+    assert_eq!(skip.answer(&skip.request("alice"), Vec::new()).cause, Skipped, "as if the module were not there");
+    let home = Home::new();
+    let code = home.code();
+    let waiting: Says<'_> = Box::new(|| {
+        home.fakes.no_room.set(true);
+        Some(code.clone().into_bytes())
+    });
+    assert_eq!(home.answer(&home.request("alice"), vec![waiting]).cause, State, "while the prompt waited");
+    home.fakes.no_room.set(false);
+    assert_eq!(home.cause("alice", &code), Code, "nothing was spent");
+}

@@ -87,7 +87,8 @@ pub const EVENTS_FILE: Key = Key {
     name: "file",
     kind: Kind::Path,
     default: Default::Text("/var/log/qrtotp/events.jsonl"),
-    help: "One JSON line an attempt, beside the line in syslog. If it cannot be written, nobody is kept out.",
+    help: "One JSON line an attempt, beside the line in syslog. If it cannot be written,\n\
+           nobody is kept out, but callers who limit the size of files (ulimit -f) to less than it has.",
 };
 
 /// Where what may be lost at a boot lives.

@@ -3,12 +3,12 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, stat};
 use rustix::io::{Errno, pread, retry_on_intr, write};
 use rustix::process::{Resource, getrlimit};
 
 use qrtotp_core::chain::{Link, link_to_end};
-use qrtotp_core::files::{Folder, Privacy, above_stdio};
+use qrtotp_core::files::{Folder, Privacy, Trouble, above_stdio, refuse_limited};
 
 /// How much of the end of a file is read at first for a link, and at most, in bytes: a line has about 500.
 const NEAR: u64 = 4096;
@@ -113,6 +113,19 @@ fn belongs_to_root_alone(status: &Stat) -> bool {
         && status.st_uid == 0
         && status.st_nlink == 1
         && !mode.intersects(Mode::WGRP | Mode::WOTH)
+}
+
+/// Room for the lines of this login, and of others meanwhile, in bytes.
+const ROOM: u64 = 64 * 1024;
+
+/// Looks whether the limit on file sizes leaves room for lines.
+///
+/// # Errors
+/// [`Trouble`] where it does not.
+pub fn check_room(path: &Path) -> Result<(), Trouble> {
+    // Where there is no file, or none can be looked at, the first line is what counts.
+    let size = stat(path).map_or(0, |status| length(&status));
+    refuse_limited(path, size.saturating_add(ROOM))
 }
 
 /// A caller of `su` may have set RLIMIT_FSIZE: a write beyond it would kill the program by SIGXFSZ, and its login too.
@@ -304,6 +317,16 @@ mod tests {
     #[ignore = "started by a_limit_on_file_sizes_loses_the_line_and_not_the_process"]
     fn in_a_process_that_may_write_no_files() {
         let folder = TempDir::new().unwrap();
-        assert!(append(&folder.path().join("events.jsonl"), LINE).is_err());
+        let path = folder.path().join("events.jsonl");
+        assert!(append(&path, LINE).is_err());
+        assert!(check_room(&path).is_err());
+    }
+
+    #[test]
+    fn without_a_limit_there_is_room_whatever_is_there() {
+        let folder = TempDir::new().unwrap();
+        for path in [folder.path().join("absent"), folder.path().to_owned(), "/dev/null".into()] {
+            assert!(check_room(&path).is_ok());
+        }
     }
 }
