@@ -187,6 +187,8 @@ fn why_names_the_reason_and_what_to_do() {
         sandbox.run(Script::login("alice").from("203.0.113.9").answering([right.clone()])).code(),
         code::SUCCESS
     );
+    // Another factor from where the replay comes: it is not what was used before.
+    sandbox.run(Script::login("alice").from("192.0.2.7").answering([alice.recovery_codes[0].clone()]));
     sandbox.run(Script::login("alice").from("192.0.2.7").answering([right]));
     sandbox.run(Script::login("alice").answering([alice.phone.code_in(1)]));
     let why = sandbox.qrtotp(&["why", "alice"]);

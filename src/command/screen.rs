@@ -138,10 +138,11 @@ fn next_byte(input: &mut impl BufRead) -> Result<Option<u8>, Ending> {
     Ok(byte)
 }
 
-/// A line of CSV (RFC 4180), without its end: quotes around what holds a comma, quotes, or a blank at an end.
+/// A line of CSV (RFC 4180), without its end: quotes around what holds quotes, a blank at an end, or what any
+/// program takes for the border of a field.
 pub fn csv_line(fields: &[&str]) -> String {
     let field = |text: &&str| {
-        let is_plain = !text.contains([',', '"', '\n', '\r']) && text.trim() == *text;
+        let is_plain = !text.contains([',', ';', '\t', '"', '\n', '\r']) && text.trim() == *text;
         if is_plain { (*text).to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
     };
     fields.iter().map(field).collect::<Vec<_>>().join(",")
@@ -188,6 +189,7 @@ mod tests {
     #[test]
     fn csv_quotes_what_would_be_read_as_something_else() {
         assert_eq!(csv_line(&["alice", "phone"]), "alice,phone");
+        assert_eq!(csv_line(&["x;=1+1", "a\tb"]), "\"x;=1+1\",\"a\tb\"");
         assert_eq!(csv_line(&["a,b", "the \"red\" one", " x", ""]), "\"a,b\",\"the \"\"red\"\" one\",\" x\",");
     }
 

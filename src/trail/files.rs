@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -98,12 +98,36 @@ impl EventsFile {
         self.open_counting(&Rc::default())
     }
 
-    fn open_counting(&self, count: &Rc<Cell<u64>>) -> Result<Box<dyn BufRead>, Trouble> {
+    /// The same from a byte of its unpacked content on; gives also where that is: a file may be shorter.
+    ///
+    /// # Errors
+    /// As [`EventsFile::open`], and where it cannot be read.
+    pub fn open_at(&self, from: u64) -> Result<(Box<dyn BufRead>, u64), Trouble> {
+        let fail = |error: io::Error| Trouble::new(&self.path(), format_args!("cannot be read: {error}"));
+        if self.packing == Packing::None {
+            let (mut file, size) = self.open_file()?;
+            let from = from.min(size);
+            file.seek(SeekFrom::Start(from)).map_err(fail)?;
+            return Ok((Box::new(BufReader::with_capacity(LONGEST, file)), from));
+        }
+        let mut reader = self.open()?;
+        let skipped = io::copy(&mut Read::take(&mut reader, from), &mut io::sink()).map_err(fail)?;
+        Ok((reader, skipped))
+    }
+
+    /// The file as it lies there, and its size.
+    fn open_file(&self) -> Result<(File, u64), Trouble> {
         let fail = |what: &str| Trouble::new(&self.path(), what);
         let folder = Folder::open(&self.folder, Privacy::ReadableByAll)?.ok_or_else(|| fail("is missing"))?;
         let opened = folder.file(&self.name, OFlags::RDONLY, Privacy::ReadableByAll)?;
-        let (file, _) = opened.ok_or_else(|| fail("is missing; it was rotated away just now, try again"))?;
-        let counted = Counted { file: File::from(file), count: Rc::clone(count) };
+        let (file, stat) = opened.ok_or_else(|| fail("is missing; it was rotated away just now, try again"))?;
+        Ok((File::from(file), u64::try_from(stat.st_size).unwrap_or(0)))
+    }
+
+    fn open_counting(&self, count: &Rc<Cell<u64>>) -> Result<Box<dyn BufRead>, Trouble> {
+        let fail = |what: &str| Trouble::new(&self.path(), what);
+        let (file, _) = self.open_file()?;
+        let counted = Counted { file, count: Rc::clone(count) };
         let file = BufReader::with_capacity(LONGEST, counted);
         Ok(match self.packing {
             Packing::None => Box::new(file),

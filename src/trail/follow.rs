@@ -3,7 +3,7 @@
 //! A file is known by its first line, whose id is random: so it is found again under another name, and compressed. The file before
 //! is looked at too, because a login may have opened it before it was rotated away and write into it later.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -164,9 +164,7 @@ fn read_on(
     is_written: bool,
     each: &mut dyn FnMut(Result<Line, Damage>),
 ) -> Result<u64, Trouble> {
-    let mut reader = file.open()?;
-    let skipped = io::copy(&mut Read::take(&mut reader, from), &mut io::sink());
-    let mut offset = skipped.map_err(|error| unreadable(file, &error))?;
+    let (mut reader, mut offset) = file.open_at(from)?;
     let mut line = Vec::new();
     loop {
         let length = read_line(&mut reader, &mut line).map_err(|error| unreadable(file, &error))?;

@@ -5,12 +5,17 @@ use qrtotp_core::words::WallTime;
 
 use crate::line::Line;
 
+/// So many others make it the host's clock: one may have a phone that goes wrong too.
+const SEVERAL: usize = 2;
+/// Steps that a window has at most, with one before it and one behind.
+const WINDOW: u64 = 23;
+
 /// What is known beside the event itself.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Context {
     /// Seconds that a code of the device lasts.
     pub period: u64,
-    /// The last login that a device of the user was accepted at, before.
+    /// The last login before at which the same device was accepted.
     pub accepted: Option<Line>,
     /// How many other users typed codes of steps that had not begun, or were over, on the same day.
     pub others_early: usize,
@@ -61,21 +66,17 @@ fn early(line: &Line, context: &Context) -> (String, String) {
         Some(1) | None => "a right code, but of the next step".to_owned(),
         Some(offset) => format!("a right code, but {offset} steps ahead"),
     };
-    let advice = if context.others_early > 0 {
+    let advice = if context.others_early >= SEVERAL {
         format!(
-            "this host's clock is behind{by}: codes of {} came too early that day too; check it: timedatectl, chronyc tracking",
-            others(context.others_early)
+            "this host's clock is behind{by}: codes of {} other users came too early that day too; check it: timedatectl, chronyc tracking",
+            context.others_early
         )
     } else {
         format!(
-            "either this host's clock is behind{by} (timedatectl, chronyc tracking), or the phone's is ahead (its automatic time should be on); nobody else's code came too early that day"
+            "either this host's clock is behind{by} (timedatectl, chronyc tracking), or the phone's is ahead (its automatic time should be on); hardly anybody else's code came too early that day"
         )
     };
     (what, advice)
-}
-
-fn others(count: usize) -> String {
-    if count == 1 { "another user".to_owned() } else { format!("{count} other users") }
 }
 
 fn late(line: &Line, context: &Context) -> (String, String) {
@@ -84,10 +85,10 @@ fn late(line: &Line, context: &Context) -> (String, String) {
         Some(offset) => format!("a right code, but {} steps old", offset.unsigned_abs()),
         None => "a right code, but an old one".to_owned(),
     };
-    let advice = if context.others_late > 0 {
+    let advice = if context.others_late >= SEVERAL {
         format!(
-            "this host's clock is ahead{by}: codes of {} came too late that day too; check it: timedatectl, chronyc tracking",
-            others(context.others_late)
+            "this host's clock is ahead{by}: codes of {} other users came too late that day too; check it: timedatectl, chronyc tracking",
+            context.others_late
         )
     } else {
         format!(
@@ -98,11 +99,18 @@ fn late(line: &Line, context: &Context) -> (String, String) {
 }
 
 fn replayed(line: &Line, context: &Context, user: &str) -> (String, String) {
-    let Some(accepted) = &context.accepted else {
+    let ago = |accepted: &&Line| {
+        let (now, then) = line.moment().zip(accepted.moment())?;
+        Some(now.0.saturating_sub(then.0) / 1000)
+    };
+    // What was used longer ago than any window reaches was not this code.
+    let reach = context.period.saturating_mul(WINDOW);
+    let near = context.accepted.as_ref().filter(|accepted| ago(accepted).is_some_and(|ago| ago <= reach));
+    let Some(accepted) = near else {
         let what = "a right code, but it was used before, or is older than one that was".to_owned();
         return (what, "wait for the next code; each is good once".to_owned());
     };
-    let ago = line.moment().zip(accepted.moment()).map_or(0, |(now, then)| now.0.saturating_sub(then.0) / 1000);
+    let ago = ago(&accepted).unwrap_or(0);
     let what = format!(
         "a right code, but it, or a newer one, was used before: {ago} s before, from {} ({})",
         accepted.source, accepted.service
@@ -247,6 +255,8 @@ mod tests {
             answer.advice.starts_with("this host's clock is behind by 4 to 34 s: codes of 3 other users"),
             "{answer:?}"
         );
+        let one = explain(&early, &Context { others_early: 1, ..CONTEXT });
+        assert!(one.advice.starts_with("either this host's clock"), "{one:?}");
         let late = Line { offset: Some(-2), ..line("late") };
         assert!(explain(&late, &CONTEXT).advice.contains("behind by 56 to 86 s"), "{:?}", explain(&late, &CONTEXT));
     }
@@ -258,6 +268,8 @@ mod tests {
         let answer = explain(&line("replayed"), &Context { accepted: Some(accepted.clone()), ..CONTEXT });
         assert!(answer.what.contains("12 s before, from 203.0.113.9 (sshd)"), "{answer:?}");
         assert!(answer.advice.contains("qrtotp revoke alice"), "{answer:?}");
+        let old = Line { time: "2026-11-24T08:00:00.000Z".to_owned(), ..accepted.clone() };
+        assert!(!explain(&line("replayed"), &Context { accepted: Some(old), ..CONTEXT }).what.contains("203.0.113.9"));
         let same = Line { source: "192.0.2.7".to_owned(), ..accepted };
         assert!(!explain(&line("replayed"), &Context { accepted: Some(same), ..CONTEXT }).advice.contains("revoke"));
     }

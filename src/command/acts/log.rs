@@ -66,30 +66,46 @@ fn follow(desk: &Desk, filter: &Filter, page: &mut Page<'_>) -> Result<(), Endin
         bell.map_err(|error| Ending::new(Code::No, format!("{}: cannot be followed: {error}", file.display())))?;
     let mut follower = Follower::new(file, Position::default());
     let mut last = VecDeque::new();
-    let most = if filter.since.is_some() { usize::MAX } else { LAST };
-    follower.catch_up(&mut |line| {
-        if let Ok(line) = line
-            && filter.holds(&line)
-        {
-            if last.len() >= most {
-                last.pop_front();
-            }
-            last.push_back(line);
+    // Those since a time are shown as they are read; else the last few of those that were there.
+    let keeps = filter.since.is_none();
+    show_news(desk, filter, page, &mut follower, &mut |line| {
+        if !keeps {
+            return Some(line);
         }
+        if last.len() >= LAST {
+            last.pop_front();
+        }
+        last.push_back(line);
+        None
     })?;
     last.iter().try_for_each(|line| page.show(line))?;
     loop {
         page.flush()?;
         bell.wait(PATIENCE)?;
-        let (mut news, mut damages) = (Vec::new(), Damages::default());
-        follower.catch_up(&mut |line| match line {
-            Ok(line) if filter.holds(&line) => news.push(line),
-            Ok(_) => {}
-            Err(damage) => damages.add(damage),
-        })?;
-        news.iter().try_for_each(|line| page.show(line))?;
-        damages.tell(desk);
+        show_news(desk, filter, page, &mut follower, &mut Some)?;
     }
+}
+
+/// Shows what is new and asked for, as far as `choose` gives it back.
+fn show_news(
+    desk: &Desk,
+    filter: &Filter,
+    page: &mut Page<'_>,
+    follower: &mut Follower,
+    choose: &mut dyn FnMut(Line) -> Option<Line>,
+) -> Result<(), Ending> {
+    let (mut damages, mut shown) = (Damages::default(), Ok(()));
+    follower.catch_up(&mut |line| match line {
+        Ok(line) if filter.holds(&line) && shown.is_ok() => {
+            if let Some(line) = choose(line) {
+                shown = page.show(&line);
+            }
+        }
+        Ok(_) => {}
+        Err(damage) => damages.add(damage),
+    })?;
+    damages.tell(desk);
+    shown
 }
 
 /// Events on standard output, a line each.

@@ -19,9 +19,11 @@ const OTHERS: usize = 256;
 /// What the trail holds of one user.
 #[derive(Default)]
 struct Story {
-    /// The last failures, each with the login that was accepted before it.
+    /// The last failures, each with the login before it at which the same device was accepted.
     failures: VecDeque<(Line, Option<Line>)>,
     accepted: Option<Line>,
+    /// The last login that each device was accepted at.
+    by_device: BTreeMap<String, Line>,
     /// Codes of others that came too early or too late.
     others: VecDeque<Line>,
     is_known: bool,
@@ -91,9 +93,12 @@ fn read(desk: &Desk, user: &str, last: usize) -> Result<Story, Ending> {
         }
         story.is_known = true;
         if is_refusal(&line) {
-            let accepted = story.accepted.clone();
+            let accepted = line.device.as_ref().and_then(|device| story.by_device.get(device)).cloned();
             push(&mut story.failures, (line, accepted), last.max(1));
         } else if line.is_login() && line.result == "success" && line.factor.is_some() {
+            if let Some(device) = &line.device {
+                story.by_device.insert(device.clone(), line.clone());
+            }
             story.accepted = Some(line);
         }
         Ok(())
