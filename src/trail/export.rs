@@ -61,7 +61,7 @@ impl Event {
             type_of_event: line.event.clone(),
             date_and_time: line.time.clone(),
             success_or_failure_indication: line.result.clone(),
-            origination_of_event: line.source.clone(),
+            origination_of_event: line.origin(),
             affected_resource: resource.into_iter().flatten().collect::<Vec<_>>().join("; "),
             reason: line.reason.clone(),
             performed_by: performer(line),
@@ -152,7 +152,7 @@ impl Authenticator {
             enrollment_id: line.enrollment.clone().unwrap_or_default(),
             date_and_time_bound: line.time.clone(),
             bound_by: performer(line),
-            bound_from: line.source.clone(),
+            bound_from: line.origin(),
             bound_with_ticket: line.ticket.clone().unwrap_or_default(),
             confirmation: if line.reason.ends_with("_unverified") { "unverified" } else { "confirmed" },
             status: "bound",
@@ -165,7 +165,7 @@ impl Authenticator {
 
     fn note(&mut self, line: &Line, what: &str) {
         let detail = line.detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
-        self.history.push(format!("{} {what}{detail} by {} from {}", line.time, performer(line), line.source));
+        self.history.push(format!("{} {what}{detail} by {} from {}", line.time, performer(line), line.origin()));
     }
 
     fn turn(&mut self, line: &Line, status: &'static str) {

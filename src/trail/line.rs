@@ -3,6 +3,9 @@
 use qrtotp_core::words::WallTime;
 use serde::{Deserialize, Serialize};
 
+/// The source of who came from a host name.
+const HOST_NAME: &str = "a host name";
+
 /// One event, as it stands in the file. Kinds, results and reasons are texts: a line of a newer version is read too.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -84,6 +87,14 @@ impl Line {
         self.time.parse().ok()
     }
 
+    /// Where from, for people: the source; of a host name, which anybody may choose for his address, what it said.
+    pub fn origin(&self) -> String {
+        match &self.rhost {
+            Some(name) if self.source == HOST_NAME => format!("{HOST_NAME} ({name})"),
+            _ => self.source.clone(),
+        }
+    }
+
     /// Whether it is a login.
     pub fn is_login(&self) -> bool {
         self.event == "login"
@@ -93,9 +104,18 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use qrtotp_core::events::{Event, Kind, Scene};
+    use qrtotp_core::events::{Event, Kind, Printable, Scene};
     use qrtotp_core::verdict::Cause;
     use qrtotp_core::words::{Source, Uid};
+
+    #[test]
+    fn a_host_name_is_told_as_it_was_said() {
+        let source = Source::parse(Some(b"evil.example"), Uid(0));
+        let scene = Scene { rhost: Printable::new(b"evil.example"), ..Scene::default() };
+        let event = Event { time: WallTime(5000), ..Event::new(Kind::Login, scene, source, Cause::Wrong) };
+        let line = Line::parse(event.json_line("h1", None).as_bytes()).unwrap();
+        assert_eq!(line.origin(), "a host name (evil.example)");
+    }
 
     #[test]
     fn what_an_event_writes_is_read_back_and_other_lines_are_none() {

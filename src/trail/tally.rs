@@ -37,7 +37,7 @@ impl By {
         match self {
             Self::User => line.user.clone(),
             Self::Service => Some(line.service.clone()),
-            Self::Source => Some(line.source.clone()),
+            Self::Source => Some(line.origin()),
             Self::Country => geo.of(line),
             Self::Device => {
                 let device = line.device.as_ref()?;

@@ -113,9 +113,10 @@ fn replayed(line: &Line, context: &Context, user: &str) -> (String, String) {
     let ago = ago(&accepted).unwrap_or(0);
     let what = format!(
         "a right code, but it, or a newer one, was used before: {ago} s before, from {} ({})",
-        accepted.source, accepted.service
+        accepted.origin(),
+        accepted.service
     );
-    let advice = if accepted.source == line.source {
+    let advice = if accepted.origin() == line.origin() {
         "wait for the next code; each is good once".to_owned()
     } else {
         format!("wait for the next code; if that was not {user}: qrtotp revoke {user} --reason ...")
@@ -143,7 +144,7 @@ fn plain(cause: Cause, line: &Line) -> String {
         Cause::Locked => "locked after too many wrong codes".to_owned(),
         Cause::Disabled => "codes are refused after too many wrong ones in a row".to_owned(),
         Cause::NoDevice => "no device is enabled".to_owned(),
-        Cause::Flooded => format!("too many answers in a minute from {}", line.source),
+        Cause::Flooded => format!("too many answers in a minute from {}", line.origin()),
         Cause::TicketRefused => "no ticket that is open for this user in this service".to_owned(),
         Cause::GivenUp => "enrolling was given up, or five wrong codes were typed in it; nothing was stored".to_owned(),
         Cause::Overtaken => "another login or command changed the enrollment meanwhile; nothing was stored".to_owned(),

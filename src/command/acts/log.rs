@@ -162,7 +162,7 @@ fn columns(line: &Line) -> [String; 6] {
         (Some(user), None) => user.clone(),
         (None, _) => "-".to_owned(),
     };
-    let texts = [time, line.result.clone(), line.service.clone(), user, line.source.clone(), what(line)];
+    let texts = [time, line.result.clone(), line.service.clone(), user, line.origin(), what(line)];
     texts.map(|text| clean(&text))
 }
 

@@ -51,7 +51,7 @@ pub fn run(desk: &Desk, user: &str, last: usize) -> Result<(), Ending> {
     let told: Vec<_> = told.collect();
     let mut lines = Vec::new();
     for (line, answer) in &told {
-        lines.push(clean(&format!("{}  {} from {}: {}", line.time, line.service, line.source, answer.what)));
+        lines.push(clean(&format!("{}  {} from {}: {}", line.time, line.service, line.origin(), answer.what)));
         lines.push(clean(&format!("    {}", answer.advice)));
     }
     if told.is_empty() {
@@ -60,7 +60,10 @@ pub fn run(desk: &Desk, user: &str, last: usize) -> Result<(), Ending> {
     if let Some(accepted) = &story.accepted {
         lines.push(clean(&format!(
             "last accepted: {}, {} from {} ({})",
-            accepted.time, accepted.service, accepted.source, accepted.reason
+            accepted.time,
+            accepted.service,
+            accepted.origin(),
+            accepted.reason
         )));
     }
     if account.is_some() {

@@ -121,7 +121,7 @@ impl Incidents {
             time,
             user: line.user.as_deref().map(short),
             service: short(&line.service),
-            source: short(&line.source),
+            source: short(&line.origin()),
             reason: short(&line.reason),
         });
     }
@@ -277,7 +277,7 @@ impl<'a> Tally<'a> {
             both.count(is_good);
         }
         self.services.count(&line.service, is_good);
-        self.sources.count(&line.source, is_good);
+        self.sources.count(&line.origin(), is_good);
         self.reasons.count(&line.reason, is_good);
         if let Some(user) = &line.user {
             self.users.count(user, is_good);
