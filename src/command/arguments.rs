@@ -4,6 +4,7 @@ pub mod pictures;
 pub mod questions;
 pub mod report;
 mod searches;
+pub mod switching;
 pub mod watch;
 
 use std::path::PathBuf;
@@ -96,6 +97,9 @@ pub enum Command {
     /// Check the policy, explain what it does to somebody, or simulate it for everybody.
     #[command(subcommand)]
     Policy(PolicyAct),
+    /// Before the module is switched on, and switching it.
+    #[command(flatten)]
+    Switch(switching::SwitchAct),
     /// What happened.
     #[command(flatten)]
     Question(questions::QuestionAct),

@@ -6,6 +6,7 @@
 //! | `arguments` | the command line |
 //! | `desk` | policy, state and ports, opened for one command |
 //! | `ending` | exit codes and messages |
+//! | `machine` | this machine, as the doctor and the switch look at it |
 //! | `reading` | the events, read for one command |
 //! | `screen` | what stands on standard output and what is read from standard input |
 //! | `acts/` | one file a family of subcommands |
@@ -15,6 +16,7 @@ mod acts;
 mod arguments;
 mod desk;
 mod ending;
+mod machine;
 mod reading;
 mod screen;
 
@@ -26,6 +28,7 @@ use clap::Parser;
 use arguments::pictures::{BrandAct, PictureAct};
 use arguments::questions::QuestionAct;
 use arguments::report::ReportAct;
+use arguments::switching::SwitchAct;
 use arguments::{Arguments, Command, PolicyAct, Search};
 use ending::{Code, Ending};
 use qrtotp_core::policy::DEFAULT_FILE;
@@ -54,6 +57,12 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         // The one act that a policy full of mistakes is made for.
         let file = file.as_deref().unwrap_or(&arguments.config);
         return acts::policy::check(file, file == arguments.config, &screen::Screen::new(arguments.json));
+    }
+    match &arguments.command {
+        // What is wrong with the policy is for the doctor to say, and must not keep a change from being taken back.
+        Command::Switch(SwitchAct::Doctor(options)) => return acts::doctor::run(arguments, options),
+        Command::Switch(SwitchAct::Guard(options)) => return acts::switch::guard(&arguments.config, options),
+        _ => {}
     }
     if !arguments.config.exists()
         && arguments.config != Path::new(DEFAULT_FILE)
@@ -88,7 +97,12 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::Picture(PictureAct::QrTest) => acts::qr_test::run(&desk),
         Command::Gc { yes } => acts::gc::run(&desk, *yes),
         Command::Search(Search::Scan(options)) => acts::scan::run(&desk, options),
+        Command::Switch(SwitchAct::Enable(options)) => acts::switch::enable(&desk, options),
+        Command::Switch(SwitchAct::Disable(options)) => acts::switch::disable(&desk, options),
+        Command::Switch(SwitchAct::TryLogin) => acts::switch::try_login(&desk),
+        Command::Switch(SwitchAct::Repair { user }) => acts::repair::run(&desk, user),
         // Those who need no policy and no state were done above.
-        Command::Search(Search::CheckPicture { .. } | Search::ReadPicture) => Ok(()),
+        Command::Search(Search::CheckPicture { .. } | Search::ReadPicture)
+        | Command::Switch(SwitchAct::Doctor(_) | SwitchAct::Guard(_)) => Ok(()),
     }
 }

@@ -90,6 +90,10 @@ pub enum Kind {
     UnusualHour,
     /// An alert of the policy was raised, or what it was to do failed.
     Alert,
+    /// A PAM service was made to ask for a code.
+    SwitchOn,
+    /// A PAM service was made to ask for none any more.
+    SwitchOff,
 }
 
 impl Kind {
@@ -116,6 +120,8 @@ impl Kind {
             Self::NewCountry => "new_country",
             Self::UnusualHour => "unusual_hour",
             Self::Alert => "alert",
+            Self::SwitchOn => "switch_on",
+            Self::SwitchOff => "switch_off",
         }
     }
 
@@ -127,11 +133,12 @@ impl Kind {
             Self::Login | Self::Unlock | Self::StepUp | Self::Forget => false,
             Self::TicketNew | Self::TicketOpen | Self::TicketRevoke | Self::TicketExpire => false,
             Self::NewSource | Self::NewCountry | Self::UnusualHour | Self::Alert => false,
+            Self::SwitchOn | Self::SwitchOff => false,
         }
     }
 
     /// Every kind, for tables and tests.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Login,
         Self::Enroll,
         Self::RecoverySet,
@@ -152,6 +159,8 @@ impl Kind {
         Self::NewCountry,
         Self::UnusualHour,
         Self::Alert,
+        Self::SwitchOn,
+        Self::SwitchOff,
     ];
 }
 

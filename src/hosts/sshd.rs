@@ -29,6 +29,18 @@ impl Settings {
         Self(all)
     }
 
+    /// The same as they will be with what is [`needed`]; what differs from the `general` ones, as a `Match` sets it, stays.
+    #[must_use]
+    pub fn with_needed(mut self, factor: Factor, general: &Self) -> Self {
+        for (name, value) in needed(factor) {
+            let name = name.to_ascii_lowercase();
+            if self.get(&name) == general.get(&name) {
+                self.0.insert(name, (*value).to_owned());
+            }
+        }
+        self
+    }
+
     /// A setting; empty where sshd does not know it.
     pub fn get(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)

@@ -20,6 +20,8 @@ pub fn authenticate(handle: &Handle<'_>, flags: Flags, words: &[Vec<u8>]) -> Cau
         Err(wrong) => return refuse(handle, &log, Cause::Argument, &wrong),
     };
     let log = log.with_debug(arguments.debug);
+    // `qrtotp doctor` looks for these words in the file.
+    log.debug(concat!("pam_qrtotp version ", env!("CARGO_PKG_VERSION")));
     let policy = match Policy::load(&arguments.config) {
         Ok(policy) => policy,
         Err(wrong) => return refuse(handle, &log, Cause::Policy, &wrong),

@@ -64,6 +64,11 @@ impl Sshd {
         Self { child, log }
     }
 
+    /// The file of its configuration.
+    pub fn config_file(&self) -> String {
+        format!("{SCRATCH}/sshd/sshd_config")
+    }
+
     /// What it logs, and whatever its processes write to standard error.
     pub fn log(&self) -> &Lines {
         &self.log

@@ -6,7 +6,7 @@ use qrtotp_core::policy::{Action, Decision, Explanation, Facts, FirstLogin, Zone
 use qrtotp_core::ports::Directory;
 use qrtotp_core::vault::Vault;
 use qrtotp_core::words::{Account, Source, WallTime};
-use qrtotp_system::Users;
+use qrtotp_system::{Users, caller};
 
 use super::status::Condition;
 use crate::desk::Desk;
@@ -28,6 +28,12 @@ pub struct Question {
 }
 
 impl Question {
+    /// Where a login through a service comes from, if no rule names the place.
+    pub fn elsewhere(service: &str) -> Source {
+        let caller = caller().real;
+        if LOCAL.contains(&service) { Source::Local(caller) } else { Source::parse(Some(ANYWHERE), caller) }
+    }
+
     /// Asks the rules.
     pub fn put(&self, desk: &Desk, account: Option<&Account>) -> Explanation {
         let groups = || account.map_or(Ok(Vec::new()), |account| Users.groups(account));

@@ -111,10 +111,20 @@ fn missing_for_alerts(alerts: &[Alert]) -> Vec<Mistake> {
     found
 }
 
-/// Names every mistake of a file, with its place, and what is probably not meant.
+/// What is wrong with a policy file.
+pub struct Checked {
+    /// What keeps it from being used.
+    pub mistakes: Vec<Mistake>,
+    /// What is probably not meant.
+    pub warned: Vec<Mistake>,
+    /// How many rules it has.
+    rules: usize,
+}
+
+/// Looks a policy file over.
 ///
 /// The file that logins read must be as they want it, too: root's, and written by nobody else.
-pub fn check(file: &Path, is_live: bool, screen: &Screen) -> Result<(), Ending> {
+pub fn examine(file: &Path, is_live: bool) -> Result<Checked, Ending> {
     if is_live {
         files::open_path(file, Privacy::ReadableByAll)?;
     }
@@ -128,20 +138,25 @@ pub fn check(file: &Path, is_live: bool, screen: &Screen) -> Result<(), Ending> 
         Ok(settings) => (settings.alerts, Vec::new()),
         Err(mistakes) => (Vec::new(), mistakes),
     };
-    let (mistakes, warned, rules) = match Policy::parse(&text) {
+    Ok(match Policy::parse(&text) {
         Ok(policy) if beside.is_empty() => {
             let here = [missing_groups(&policy), missing_users(&policy), missing_services(&policy)].concat();
             let found =
                 [warnings(&policy, now), here, missing_zones(&policy, now), missing_for_alerts(&alerts)].concat();
-            (Vec::new(), in_order(found), policy.rules.len())
+            Checked { mistakes: Vec::new(), warned: in_order(found), rules: policy.rules.len() }
         }
-        Ok(_) => (beside, Vec::new(), 0),
+        Ok(_) => Checked { mistakes: beside, warned: Vec::new(), rules: 0 },
         // What is wrong with the file as a whole stands in both.
         Err(mistakes) => {
             let more = beside.into_iter().filter(|mistake| !mistakes.contains(mistake)).collect();
-            (in_order([mistakes, more].concat()), Vec::new(), 0)
+            Checked { mistakes: in_order([mistakes, more].concat()), warned: Vec::new(), rules: 0 }
         }
-    };
+    })
+}
+
+/// Names every mistake of a file, with its place, and what is probably not meant.
+pub fn check(file: &Path, is_live: bool, screen: &Screen) -> Result<(), Ending> {
+    let Checked { mistakes, warned, rules } = examine(file, is_live)?;
     let lines = |kind: &str, list: &[Mistake]| {
         let line = |m: &Mistake| format!("{}:{}:{}: {kind}{}", file.display(), m.line, m.column, m.what);
         list.iter().map(line).collect::<Vec<_>>()
@@ -276,14 +291,7 @@ fn holds_json(holds: &Holds) -> Value {
 
 /// Every account of this machine: what a login through the service would come to.
 fn simulate(desk: &Desk, question: &Question) -> Result<(), Ending> {
-    let vault = desk.vault()?;
-    let mut rows = Vec::new();
-    for (name, can_log_in) in accounts(&vault)? {
-        let Some(account) = desk.find(&name)? else { continue };
-        let decision = question.put(desk, Some(&account)).decision;
-        let (_, outlook) = foresee(desk, &vault, &account, decision, question)?;
-        rows.push(Row { account, can_log_in, decision, outlook });
-    }
+    let rows = rows(desk, &desk.vault()?, question)?;
     let out = rows.iter().filter(|row| row.can_log_in && row.outlook.why().is_some()).count();
     let table = desk.screen.table(&["USER", "UID", "LOGIN", "RULE", ""], rows.iter().map(Row::cells).collect());
     let counts: Vec<_> = counts(&rows).collect();
@@ -296,6 +304,43 @@ fn simulate(desk: &Desk, question: &Question) -> Result<(), Ending> {
     let value = json!({ "service": question.service, "source": question.source.to_string(), "users": users, "locked_out": out,
         "counts": counts.into_iter().map(|(word, count)| (word.to_owned(), json!(count))).collect::<serde_json::Map<_, _>>() });
     desk.screen.answer(&value, &text)
+}
+
+fn rows(desk: &Desk, vault: &Vault, question: &Question) -> Result<Vec<Row>, Ending> {
+    let mut rows = Vec::new();
+    for (name, can_log_in) in accounts(vault)? {
+        let Some(account) = desk.find(&name)? else { continue };
+        let decision = question.put(desk, Some(&account)).decision;
+        let (_, outlook) = foresee(desk, vault, &account, decision, question)?;
+        rows.push(Row { account, can_log_in, decision, outlook });
+    }
+    Ok(rows)
+}
+
+/// Who can log in, and whom of them the module would keep out of a service, each with the reason.
+pub struct Outsiders {
+    /// How many can log in.
+    pub people: usize,
+    /// Who would be kept out, and why.
+    pub out: Vec<(String, &'static str)>,
+}
+
+/// Whom the module keeps out of a service now, from an address that no rule names.
+pub fn outsiders(desk: &Desk, vault: &Vault, service: &str) -> Result<Outsiders, Ending> {
+    let time = desk.policy.trusted(desk.now()?.wall);
+    let question = Question { service: service.to_owned(), source: Question::elsewhere(service), time };
+    let rows: Vec<_> = rows(desk, vault, &question)?.into_iter().filter(|row| row.can_log_in).collect();
+    let out = rows.iter().filter_map(|row| Some((row.account.name.to_string(), row.outlook.why()?))).collect();
+    Ok(Outsiders { people: rows.len(), out })
+}
+
+/// Whether a rule lets a user by in a service without a code.
+pub fn is_let_by(desk: &Desk, vault: &Vault, user: &str, service: &str) -> Result<bool, Ending> {
+    let Some(account) = desk.find(user)? else { return Ok(false) };
+    let time = desk.policy.trusted(desk.now()?.wall);
+    let question = Question { service: service.to_owned(), source: Question::elsewhere(service), time };
+    let decision = question.put(desk, Some(&account)).decision;
+    Ok(foresee(desk, vault, &account, decision, &question)?.1 == Outlook::Open)
 }
 
 /// How many of those who can log in come to what; what nobody comes to is left out.

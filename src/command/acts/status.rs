@@ -59,7 +59,8 @@ pub struct Report {
     /// The enrollment.
     pub credentials: Option<Credentials>,
     state: Option<State>,
-    records: usize,
+    /// Records since the latest checkpoint.
+    pub records: usize,
 }
 
 /// What is kept of a user beside the enrollment.

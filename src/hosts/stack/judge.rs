@@ -230,3 +230,14 @@ fn counts(way: &Way, sort: Sort) -> bool {
 pub fn is_bad(found: &[Finding]) -> bool {
     found.iter().any(|finding| finding.severity == Severity::Error)
 }
+
+/// Whether somebody gets in through a service without proving anything.
+pub fn is_open(service: &str, files: &dyn Files) -> bool {
+    let Ok(stack) = Stack::read(service, files) else { return false };
+    let proven = [Sort::Password, Sort::Other, Sort::Code, Sort::Root, Sort::Unknown];
+    ways(&stack, &|name| files.has_module(name)).iter().any(|way| {
+        way.is_success
+            && !proven.into_iter().any(|sort| way.marks.passed.has(sort))
+            && !way.marks.turned.has(Sort::Condition)
+    })
+}

@@ -215,7 +215,7 @@ fn there_is_no_place_where_no_password_is_asked_or_where_more_hangs_on_the_line(
 
 #[test]
 fn words_and_controls_are_read_as_libpam_reads_them() {
-    let machine =
+    let odd =
         machine(&[("try", "auth [ success = 2 new_authtok_reqd=ok  default=die ] pam_x.so a [b c\\] d] e # f\n")]);
     let stack = Stack::read("try", &odd).unwrap();
     let step = &stack.steps[0];

@@ -1,0 +1,138 @@
+//! `qrtotp doctor`: reads the real machine and says, by severity, what is wrong and what mends it.
+
+mod machine;
+mod services;
+mod state;
+
+use std::path::Path;
+
+use qrtotp_core::policy::Policy;
+use qrtotp_hosts::finding::{Finding, Severity};
+use qrtotp_hosts::stack::judge::is_bad;
+use serde::Serialize;
+use serde_json::json;
+
+use super::policy;
+use crate::arguments::Arguments;
+use crate::arguments::switching::DoctorOptions;
+use crate::desk::Desk;
+use crate::ending::{Code, Ending};
+use crate::machine::Machine;
+use crate::screen::{Screen, clean, counted};
+
+/// How a service stands.
+#[derive(Serialize, Debug)]
+pub struct Service {
+    /// Its name.
+    pub service: String,
+    /// Whether it asks for a code now.
+    pub on: bool,
+    /// How many people can log in on this machine.
+    pub people: usize,
+    /// Whom of them it keeps out now, or would, each with the reason.
+    pub locked_out: Vec<(String, &'static str)>,
+}
+
+/// Everything that was found.
+#[derive(Default)]
+pub struct Diagnosis {
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// The services that were looked at.
+    pub services: Vec<Service>,
+}
+
+/// Looks at everything.
+pub fn run(arguments: &Arguments, options: &DoctorOptions) -> Result<(), Ending> {
+    let screen = Screen::new(arguments.json);
+    let diagnosis = examine(&arguments.config, options.service.as_deref(), &Machine::new());
+    let count = |severity| diagnosis.findings.iter().filter(|finding| finding.severity == severity).count();
+    let counts = Severity::ALL.map(count);
+    let [errors, warnings, notices] = counts;
+    let mut lines: Vec<String> = diagnosis.findings.iter().map(text).collect();
+    lines.extend(diagnosis.services.iter().map(Service::text));
+    let numbers = [counted(errors, "error"), counted(warnings, "warning"), counted(notices, "notice")];
+    lines.push(numbers.join(", "));
+    let value = json!({
+        "findings": diagnosis.findings,
+        "services": diagnosis.services.iter().map(Service::to_json).collect::<Vec<_>>(),
+        "errors": errors,
+        "warnings": warnings,
+        "notices": notices,
+    });
+    screen.answer(&value, &lines.join("\n"))?;
+    if is_bad(&diagnosis.findings) { Err(Ending::silent(Code::No)) } else { Ok(()) }
+}
+
+/// What is wrong, the worst first. With a service: as if the module stood in it.
+pub fn examine(config: &Path, service: Option<&str>, machine: &Machine) -> Diagnosis {
+    let mut diagnosis = Diagnosis::default();
+    let found = &mut diagnosis.findings;
+    let desk = look_at_policy(config, found);
+    machine::look(desk.as_ref(), found);
+    let vault = desk.as_ref().and_then(|desk| state::look(desk, found));
+    services::look(desk.as_ref(), vault.as_ref(), service, machine, &mut diagnosis);
+    diagnosis.findings.sort_by_key(|finding| finding.severity);
+    diagnosis
+}
+
+/// The policy, and what is wrong with it.
+fn look_at_policy(config: &Path, found: &mut Vec<Finding>) -> Option<Desk> {
+    let place = |line: usize| format!("{}:{line}", config.display());
+    let mend = "mend it, then: qrtotp policy check";
+    if config.exists() {
+        match policy::examine(config, true) {
+            Ok(checked) => {
+                let mistake = |m: &qrtotp_core::policy::Mistake| {
+                    Finding::error("policy", place(m.line), m.what.clone()).mend(mend)
+                };
+                found.extend(checked.mistakes.iter().map(mistake));
+                let warning = |m: &qrtotp_core::policy::Mistake| {
+                    Finding::warning("policy-meaning", place(m.line), m.what.clone()).mend("qrtotp policy check")
+                };
+                found.extend(checked.warned.iter().map(warning));
+            }
+            Err(ending) => {
+                found.push(Finding::error("policy", config.display().to_string(), ending.to_string()).mend(mend));
+            }
+        }
+    } else {
+        let what = "is missing: every key has its default, which asks everybody for a code";
+        found.push(Finding::notice("policy", config.display().to_string(), what).mend("qrtotp init"));
+    }
+    // A mistake in what commands alone read keeps no login out, and no doctor either.
+    Policy::load(config).ok()?;
+    Desk::open(config, false).ok()
+}
+
+/// A finding as it stands on the screen.
+pub fn text(finding: &Finding) -> String {
+    let Finding { severity, check, place, what, mend } = finding;
+    let mut text = format!("{:<8} {} ({check})\n         {}", severity.word(), clean(place), clean(what));
+    if !mend.is_empty() {
+        text.push_str(&format!("\n         mend: {}", clean(mend)));
+    }
+    text
+}
+
+impl Service {
+    fn text(&self) -> String {
+        let Self { service, on, people, locked_out } = self;
+        let state = if *on { "asks for a code" } else { "asks for no code yet" };
+        let would = if *on { "is" } else { "would be" };
+        match locked_out.len() {
+            0 => format!("service  {service} {state}; nobody {would} locked out"),
+            count => format!("service  {service} {state}; {count} of {people} who can log in {would} locked out"),
+        }
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        let out = self.locked_out.iter().map(|(user, why)| json!({ "user": user, "why": why }));
+        json!({
+            "service": self.service,
+            "on": self.on,
+            "people": self.people,
+            "locked_out": out.collect::<Vec<_>>(),
+        })
+    }
+}

@@ -1,0 +1,458 @@
+//! `qrtotp enable` and `qrtotp disable`: a service's files changed so that nobody locks himself out by it.
+//!
+//! In this order: what would be wrong (the doctor, on the stack as it would be), the difference, a login by a copy of the
+//! stack, word of the change on disk, somebody who watches over it, and only then the change. It stays if a fresh login
+//! with a code through that service is seen in time.
+
+mod guard;
+pub mod plan;
+mod sshd;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use qrtotp_core::calendar::duration;
+use qrtotp_core::events::Kind;
+use qrtotp_core::words::Uid;
+use qrtotp_hosts::finding::{Finding, Severity};
+use qrtotp_hosts::stack::edit::{self, Factor};
+use qrtotp_hosts::stack::{Files, judge};
+use qrtotp_trial::{Script, Verdict};
+use serde_json::{Value, json};
+
+use self::guard::End;
+use self::plan::{Change, Pending, Plan};
+use super::doctor;
+use super::status::{self, Condition};
+use crate::arguments::switching::{DisableOptions, EnableOptions, FactorChoice, GuardOptions};
+use crate::desk::Desk;
+use crate::ending::{Code, Ending};
+use crate::machine::Machine;
+
+/// Shortest and longest time to confirm, in milliseconds.
+const CONFIRM: std::ops::RangeInclusive<u64> = 30_000..=3_600_000;
+/// Where service files lie that an administrator changes.
+const SERVICES: &str = "/etc/pam.d";
+
+/// Watches over a change, see [`guard`]. It opens no policy: what is wrong with that must not keep it from its work.
+pub fn guard(config: &Path, options: &GuardOptions) -> Result<(), Ending> {
+    guard::run(config, options.service.as_deref())
+}
+
+/// Tries a stack in this process, which ends with it; the script is standard input, the verdict standard output.
+pub fn try_login(desk: &Desk) -> Result<(), Ending> {
+    let text = desk.screen.read_line()?.unwrap_or_default();
+    let script: Script = serde_json::from_str(&text)
+        .map_err(|error| Ending::new(Code::Usage, format!("standard input is no script of a trial: {error}")))?;
+    let verdict = qrtotp_trial::run(&script, &desk.policy);
+    desk.screen.say(&json!(verdict).to_string())
+}
+
+/// Switches a service on.
+pub fn enable(desk: &Desk, options: &EnableOptions) -> Result<(), Ending> {
+    let service = options.service.as_str();
+    let confirm = confirm_time(options)?;
+    let factor = factor(options)?;
+    let file = service_file(service)?;
+    let pending = Pending::beside(&desk.config);
+    refuse_pending(&pending, service)?;
+    let (changes, proposed) = changes_on(desk, options, factor, &file)?;
+    if changes.is_empty() {
+        let text = format!("{service} asks for a code already; nothing was changed");
+        return desk.screen.answer(&answer(service, "already", &changes, None), &text);
+    }
+    let user = caller(desk)?;
+    if !options.unconfirmed {
+        refuse_who_is_not_enrolled(desk, &user)?;
+    }
+    let diagnosis = doctor::examine(&desk.config, Some(service), &proposed);
+    show(desk, &diagnosis.findings, &changes)?;
+    if judge::is_bad(&diagnosis.findings) {
+        let what =
+            format!("{service} was not switched on: mend the errors first; see: qrtotp doctor --service {service}");
+        return Err(Ending::new(Code::No, what));
+    }
+    if options.dry_run {
+        let text = format!("{service} would be changed like that; nothing was changed");
+        return desk.screen.answer(&answer(service, "dry_run", &changes, None), &text);
+    }
+    if !agree(desk, options.yes, &format!("Switch {service} on?"))? {
+        return Err(Ending::new(Code::No, "nothing was changed"));
+    }
+    if let Some(change) = changes.iter().find(|change| change.path == file) {
+        let asks_password = factor == Factor::Password;
+        let text = change.after.clone().unwrap_or_default();
+        let config = desk.config.clone();
+        let script = Script { service: service.to_owned(), text, file, config, asks_password };
+        heed_trial(desk, &script, options.unconfirmed)?;
+    }
+    switch_on(desk, &pending, options, factor, user, confirm, changes)
+}
+
+/// Switches a service off: what `enable` has put in is taken out.
+pub fn disable(desk: &Desk, options: &DisableOptions) -> Result<(), Ending> {
+    let service = options.service.as_str();
+    let file = service_file(service)?;
+    let machine = Machine::new();
+    let before = machine.read(service).unwrap_or_default();
+    let wrong = |why: String| Ending::new(Code::Conflict, format!("{}: {why}", file.display()));
+    let mut changes = Vec::new();
+    match edit::without_module(&before).map_err(wrong)? {
+        Some(after) => {
+            if judge::is_open(service, &Machine::with(service, &after)) {
+                let what = format!(
+                    "without the code, {service} would ask for nothing at all; change {} by hand",
+                    file.display()
+                );
+                return Err(Ending::new(Code::No, what));
+            }
+            changes.push(Change { path: file, before: Some(before), after: Some(after) });
+        }
+        None => {
+            if let Some(place) = edit::by_hand(service, &machine) {
+                let what = format!("{place} was not written by qrtotp enable; take that line out by hand");
+                return Err(Ending::new(Code::Conflict, what));
+            }
+        }
+    }
+    if service == "sshd" {
+        changes.extend(sshd::removal());
+    }
+    if changes.is_empty() {
+        let text = format!("{service} asks for no code; nothing was changed");
+        return desk.screen.answer(&answer(service, "already", &changes, None), &text);
+    }
+    show(desk, &[], &changes)?;
+    if options.dry_run {
+        let text = format!("{service} would be changed like that; nothing was changed");
+        return desk.screen.answer(&answer(service, "dry_run", &changes, None), &text);
+    }
+    if !agree(desk, options.yes, &format!("Switch {service} off?"))? {
+        return Err(Ending::new(Code::No, "nothing was changed"));
+    }
+    let pending = Pending::beside(&desk.config);
+    let backup = back_up(desk, &pending, service, &changes)?;
+    let plan = plan(desk, service, changes, caller(desk)?, 0)?;
+    // First, so that a guard that still watches over the change finds nothing to take back.
+    pending.forget(service)?;
+    plan.make()?;
+    if sshd::is_changed(&plan) {
+        sshd::check(None).and_then(|()| sshd::reload()).map_err(|what| Ending::new(Code::Untrusted, what))?;
+    }
+    guard::record(&desk.config, Kind::SwitchOff, &plan, "by_command", "");
+    let text = format!("{service} asks for no code any more");
+    desk.screen.answer(&answer(service, "off", &plan.changes, backup.as_deref()), &text)
+}
+
+fn confirm_time(options: &EnableOptions) -> Result<u64, Ending> {
+    let wrong = || Ending::new(Code::Usage, "--confirm takes a time from 30s to 1h, like 120s or 5m");
+    duration(&options.confirm).filter(|time| CONFIRM.contains(time)).ok_or_else(wrong)
+}
+
+fn factor(options: &EnableOptions) -> Result<Factor, Ending> {
+    let service = options.service.as_str();
+    if options.sshd_config && service != "sshd" {
+        return Err(Ending::new(Code::Usage, "--sshd-config is for the service sshd"));
+    }
+    match (options.factor, service) {
+        (Some(FactorChoice::Key), "sshd") => Ok(Factor::Key),
+        (Some(FactorChoice::Key), _) => {
+            Err(Ending::new(Code::Usage, "--factor key is for sshd, which looks at keys; others ask for the password"))
+        }
+        (None, "sshd") => Err(Ending::new(
+            Code::Usage,
+            "say what comes before the code: --factor key (keys, and no password any more) or --factor password",
+        )),
+        (Some(FactorChoice::Password) | None, _) => Ok(Factor::Password),
+    }
+}
+
+/// The file of a service, which must be a file of its own.
+fn service_file(service: &str) -> Result<PathBuf, Ending> {
+    let is_name = !service.is_empty() && !service.starts_with('.') && !service.contains('/');
+    let file = Path::new(SERVICES).join(service);
+    match std::fs::symlink_metadata(&file) {
+        _ if !is_name => Err(Ending::new(Code::Usage, "the service is the name of a file in /etc/pam.d")),
+        Ok(metadata) if metadata.is_file() => Ok(file),
+        Ok(metadata) if metadata.is_symlink() => {
+            let what =
+                format!("{} is a link, so another program manages it (authselect?); change it there", file.display());
+            Err(Ending::new(Code::Conflict, what))
+        }
+        Ok(_) => Err(Ending::new(Code::Conflict, format!("{}: is no file", file.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Ending::new(Code::Usage, format!("there is no service {service}: {} is not there", file.display())))
+        }
+        Err(error) => Err(Ending::new(Code::Untrusted, format!("{}: {error}", file.display()))),
+    }
+}
+
+fn refuse_pending(pending: &Pending, service: &str) -> Result<(), Ending> {
+    match pending.read(service)? {
+        None => Ok(()),
+        Some(_) if pending.is_held(service) => {
+            let what = format!("a change of {service} waits for its confirmation; wait, or: qrtotp disable {service}");
+            Err(Ending::new(Code::Conflict, what))
+        }
+        Some(_) => {
+            let what =
+                format!("a change of {service} was left unconfirmed; take it back first: qrtotp disable {service}");
+            Err(Ending::new(Code::Conflict, what))
+        }
+    }
+}
+
+/// The files as they would be: the service's, and sshd's; and the machine as it would be then.
+fn changes_on(
+    desk: &Desk,
+    options: &EnableOptions,
+    factor: Factor,
+    file: &Path,
+) -> Result<(Vec<Change>, Machine), Ending> {
+    let service = options.service.as_str();
+    let mut machine = Machine::new();
+    let mut changes = Vec::new();
+    if !judge::asks(service, &machine) {
+        let no = |why| Ending::new(Code::No, format!("{service} cannot be switched on: {why}"));
+        let before = machine.read(service);
+        let after = edit::with_module(service, &machine, factor, &plan::line(&desk.config)).map_err(no)?;
+        machine = Machine::with(service, &after);
+        changes.push(Change { path: file.to_owned(), before, after: Some(after) });
+    }
+    if service == "sshd" {
+        let no = |why| Ending::new(Code::No, format!("sshd's settings: {why}"));
+        if let Some(change) = sshd::change(factor).map_err(no)? {
+            if !options.sshd_config {
+                let needed = change.after.as_deref().unwrap_or_default();
+                let what = format!(
+                    "sshd is not set for that; add --sshd-config, or write {}:\n{needed}",
+                    change.path.display()
+                );
+                return Err(Ending::new(Code::No, what));
+            }
+            machine = machine.with_sshd(factor);
+            changes.push(change);
+        }
+    }
+    Ok((changes, machine))
+}
+
+/// Who has logged in and runs this: by the kernel's login id, by sudo, or by the user id.
+fn caller(desk: &Desk) -> Result<String, Ending> {
+    let by_kernel = std::fs::read_to_string("/proc/self/loginuid").ok().and_then(|text| text.trim().parse().ok());
+    if let Some(uid) = by_kernel.filter(|uid| *uid != u32::MAX)
+        && let Some(account) = desk.find_uid(Uid(uid))?
+    {
+        return Ok(account.name.as_str().to_owned());
+    }
+    let by_sudo = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
+    Ok(by_sudo.unwrap_or_else(|| "root".to_owned()))
+}
+
+fn refuse_who_is_not_enrolled(desk: &Desk, user: &str) -> Result<(), Ending> {
+    let account = desk.account(user)?;
+    match status::condition_of(desk, &desk.vault()?, &account)? {
+        Condition::Enrolled | Condition::SteppedUp => Ok(()),
+        condition => {
+            let what = format!(
+                "you are {user}, and your enrollment is: {}. Whoever switches a code on must be able to give one: qrtotp enroll {user}",
+                condition.word().replace('_', " ")
+            );
+            Err(Ending::new(Code::NotEnrolled, what))
+        }
+    }
+}
+
+/// What the doctor says, and the difference; beside the answer where that is JSON.
+fn show(desk: &Desk, findings: &[Finding], changes: &[Change]) -> Result<(), Ending> {
+    let is_told = |finding: &&Finding| finding.severity != Severity::Notice;
+    let told = findings.iter().filter(is_told).map(doctor::text);
+    let text: Vec<_> = told.chain(changes.iter().map(|change| change.diff().trim_end().to_owned())).collect();
+    if desk.screen.is_json() {
+        desk.screen.remark(&text.join("\n"));
+        return Ok(());
+    }
+    desk.screen.say(&text.join("\n"))
+}
+
+fn agree(desk: &Desk, yes: bool, question: &str) -> Result<bool, Ending> {
+    if yes {
+        return Ok(true);
+    }
+    if !desk.screen.is_typed_at() {
+        return Err(Ending::new(Code::Usage, "nobody can be asked here; add --yes"));
+    }
+    let answer = desk.screen.ask(&format!("{question} [y/N] "))?;
+    Ok(answer.is_some_and(|answer| matches!(answer.trim(), "y" | "Y" | "yes")))
+}
+
+/// Tries the stack in a process of its own, and refuses a bad one.
+fn heed_trial(desk: &Desk, script: &Script, must_be_tried: bool) -> Result<(), Ending> {
+    desk.screen.remark("trying a login by a copy of it ...");
+    match try_in_a_process(desk, script) {
+        Verdict::Good => {
+            let also = if script.asks_password { ", and a wrong password" } else { "" };
+            desk.screen.remark(&format!("a right code gets in; one that was used, a wrong one{also} do not"));
+            Ok(())
+        }
+        Verdict::Bad(why) => {
+            Err(Ending::new(Code::No, format!("{} was not switched on: in the trial, {why}", script.service)))
+        }
+        Verdict::Untried(why) if must_be_tried => {
+            let what = format!(
+                "{} was not switched on: it cannot be tried here ({why}), and nobody would confirm it",
+                script.service
+            );
+            Err(Ending::new(Code::No, what))
+        }
+        Verdict::Untried(why) => {
+            desk.screen.remark(&format!("it cannot be tried here: {why}. Your own login will tell"));
+            Ok(())
+        }
+    }
+}
+
+fn try_in_a_process(desk: &Desk, script: &Script) -> Verdict {
+    let attempt = || -> std::io::Result<Verdict> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["--config", &desk.config.to_string_lossy(), "try-login"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        if let Some(mut input) = child.stdin.take() {
+            input.write_all(serde_json::to_string(script)?.as_bytes())?;
+            input.write_all(b"\n")?;
+        }
+        let output = child.wait_with_output()?;
+        let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Ok(serde_json::from_slice(&output.stdout).unwrap_or(Verdict::Untried(complaint)))
+    };
+    attempt().unwrap_or_else(|error| Verdict::Untried(error.to_string()))
+}
+
+fn plan(desk: &Desk, service: &str, changes: Vec<Change>, user: String, confirm: u64) -> Result<Plan, Ending> {
+    let now = desk.now()?;
+    Ok(Plan {
+        service: service.to_owned(),
+        changes,
+        user,
+        began: now.wall.0,
+        began_boot: now.boot,
+        boot_id: now.boot_id,
+        confirm,
+    })
+}
+
+fn back_up(desk: &Desk, pending: &Pending, service: &str, changes: &[Change]) -> Result<Option<PathBuf>, Ending> {
+    let time = desk.now()?.wall.to_string();
+    let mut first = None;
+    for change in changes {
+        let path = pending.back_up(service, &time, change)?;
+        first = first.or(path);
+    }
+    Ok(first)
+}
+
+fn switch_on(
+    desk: &Desk,
+    pending: &Pending,
+    options: &EnableOptions,
+    factor: Factor,
+    user: String,
+    confirm: u64,
+    changes: Vec<Change>,
+) -> Result<(), Ending> {
+    let service = options.service.as_str();
+    let backup = back_up(desk, pending, service, &changes)?;
+    let plan = plan(desk, service, changes, user, confirm)?;
+    pending.note(&plan)?;
+    if !options.unconfirmed
+        && let Err(ending) = guard::start(&desk.config, pending, service)
+    {
+        pending.forget(service)?;
+        return Err(ending);
+    }
+    if let Err(ending) = make(&plan, factor) {
+        pending.forget(service)?;
+        return Err(ending);
+    }
+    if options.unconfirmed {
+        pending.forget(service)?;
+        guard::record(&desk.config, Kind::SwitchOn, &plan, "unconfirmed", "");
+        let text = format!("{service} asks for a code from now on");
+        return desk.screen.answer(&answer(service, "unconfirmed", &plan.changes, backup.as_deref()), &text);
+    }
+    guard::record(&desk.config, Kind::SwitchOn, &plan, "waiting", &format!("for {}", plan.user));
+    desk.screen.remark(&invitation(&plan));
+    wait(desk, pending, &plan, backup.as_deref())
+}
+
+/// Makes the change, and has sshd read its part of it; nothing stays changed where that fails.
+fn make(plan: &Plan, factor: Factor) -> Result<(), Ending> {
+    plan.make()?;
+    if !sshd::is_changed(plan) {
+        return Ok(());
+    }
+    let done = sshd::check(Some(factor)).and_then(|()| sshd::reload());
+    done.map_err(|what| {
+        let back = plan.take_back();
+        let _ = sshd::reload();
+        let ending = Ending::new(Code::No, format!("nothing stays changed: {what}"));
+        back.map_or_else(
+            |failed| ending.with(&format!("; and {failed}")),
+            |()| Ending::new(Code::No, format!("nothing stays changed: {what}")),
+        )
+    })
+}
+
+fn invitation(plan: &Plan) -> String {
+    let (service, user) = (&plan.service, &plan.user);
+    let how = match service.as_str() {
+        "sshd" => format!("ssh {user}@this-host"),
+        "sudo" => "sudo -k; sudo true".to_owned(),
+        "sudo-i" => "sudo -k; sudo -i".to_owned(),
+        "su" | "su-l" => "su -".to_owned(),
+        _ => format!("log in through {service}"),
+    };
+    format!(
+        "{service} asks for a code now. Within {} seconds, as {user}, in another window: {how}\n\
+         Without a login with a code it is taken back, whatever becomes of this command.",
+        plan.confirm / 1000
+    )
+}
+
+/// Waits for how it ends. Where the guard was killed, this takes its place.
+fn wait(desk: &Desk, pending: &Pending, plan: &Plan, backup: Option<&Path>) -> Result<(), Ending> {
+    let service = plan.service.as_str();
+    let end = loop {
+        if pending.read(service)?.is_none() {
+            break if plan.is_made() { End::Confirmed(plan.user.clone()) } else { End::TakenBack };
+        }
+        if !pending.is_held(service) {
+            match guard::watch(&desk.config, pending, service)? {
+                End::Gone => {}
+                end => break end,
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    };
+    match end {
+        End::Confirmed(user) => {
+            let kept = backup.map(|path| format!("; what was there before: {}", path.display())).unwrap_or_default();
+            let text = format!("confirmed by {user}: {service} asks for a code from now on{kept}");
+            desk.screen.answer(&answer(service, "confirmed", &plan.changes, backup), &text)
+        }
+        End::TakenBack | End::Gone => {
+            desk.screen.answer(&answer(service, "taken_back", &plan.changes, backup), "")?;
+            let what = format!("{service} was not confirmed and is as it was before; see: qrtotp why {}", plan.user);
+            Err(Ending::new(Code::No, what))
+        }
+    }
+}
+
+fn answer(service: &str, state: &str, changes: &[Change], backup: Option<&Path>) -> Value {
+    let files: Vec<_> = changes.iter().map(|change| json!({ "path": change.path, "diff": change.diff() })).collect();
+    json!({ "service": service, "state": state, "changes": files, "backup": backup })
+}
