@@ -184,16 +184,18 @@ mod tests {
 
     #[test]
     fn the_hosts_copy_of_an_answer_is_wiped_before_it_is_freed() {
+        // Other threads may get the freed block, and write an S of their own into it.
+        let is_there = |left: &[u8]| left.windows(16).any(|run| run.iter().all(|byte| *byte == b'S'));
         for length in [600, 5000] {
             let stage = Stage::new().answering(Behaviour::Answer(vec![b'S'; length]));
             let mut talk_to = stage.handle();
             let answer = Talk::new(&talk_to).ask(HIDDEN).unwrap();
             assert_eq!(answer.bytes().len(), length);
             let left = memory_at(stage.last_text(), length);
-            assert!(!left.contains(&b'S'), "{length}");
+            assert!(!is_there(&left), "{length}");
             talk_to = stage.handle();
             Talk::new(&talk_to).tell("the same for an answer to a mere text");
-            assert!(!memory_at(stage.last_text(), length).contains(&b'S'), "{length}");
+            assert!(!is_there(&memory_at(stage.last_text(), length)), "{length}");
         }
     }
 
