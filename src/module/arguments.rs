@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use qrtotp_core::module_line::{CONFIG, DEBUG};
 use qrtotp_core::policy::{DEFAULT_FILE, nearest};
 
 /// What the service file asks of the module.
@@ -24,9 +25,9 @@ impl Arguments {
     pub fn parse<'a>(words: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, String> {
         let (mut config, mut debug) = (None, false);
         for word in words {
-            if word == b"debug" {
+            if word == DEBUG.name.as_bytes() {
                 debug = true;
-            } else if let Some(path) = word.strip_prefix(b"config=") {
+            } else if let Some(path) = value(word, CONFIG.name) {
                 if config.replace(absolute(path)?).is_some() {
                     return Err("argument config= is given twice".to_owned());
                 }
@@ -36,6 +37,11 @@ impl Arguments {
         }
         Ok(Self { config: config.unwrap_or_else(|| DEFAULT_FILE.into()), debug })
     }
+}
+
+/// What stands after a word and its `=`.
+fn value<'a>(word: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    word.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }
 
 /// The working directory belongs to whoever calls `su`, so a relative path would let him choose the policy.
@@ -51,7 +57,7 @@ fn absolute(path: &[u8]) -> Result<PathBuf, String> {
 fn unknown(word: &[u8]) -> String {
     let word = String::from_utf8_lossy(word);
     let name = word.split('=').next().unwrap_or(&word);
-    match nearest(name, ["config", "debug"].into_iter()).as_str() {
+    match nearest(name, [CONFIG.name, DEBUG.name].into_iter()).as_str() {
         "" => format!("unknown argument {word}; known are config=PATH and debug"),
         near => format!("unknown argument {word}{near}"),
     }
@@ -60,6 +66,7 @@ fn unknown(word: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use qrtotp_core::module_line::ARGUMENTS;
 
     fn parse(words: &[&str]) -> Result<Arguments, String> {
         Arguments::parse(words.iter().map(|word| word.as_bytes()))
@@ -78,6 +85,17 @@ mod tests {
         ];
         for (words, config, debug) in table {
             assert_eq!(parse(words), Ok(Arguments { config: config.to_owned(), debug }), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_manual_describes_is_what_is_read_and_what_is_named_as_known() {
+        let known = parse(&["nothing"]).unwrap_err();
+        for argument in ARGUMENTS {
+            let word = argument.value.map_or(argument.name.to_owned(), |_| format!("{}=/a", argument.name));
+            assert!(parse(&[&word]).is_ok(), "{word}");
+            let word = argument.value.map_or(argument.name.to_owned(), |value| format!("{}={value}", argument.name));
+            assert!(known.contains(&word), "{word} is not in: {known}");
         }
     }
 
