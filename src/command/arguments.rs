@@ -54,8 +54,8 @@ pub enum Command {
     List,
     /// Judge a code, read from standard input, as a login would. The code is spent.
     ///
-    /// It is recorded as an attempt and counts towards the budget, and the event is of the service qrtotp. The exit code is 0 where a
-    /// login would be let in, and 1 where not.
+    /// It is recorded as an attempt, and counts towards the budget; the event is of the service qrtotp. The rules of the policy are
+    /// left aside. The exit code is 0 where the code is right, and 1 where it is refused.
     Verify {
         /// Whose.
         user: String,
@@ -94,7 +94,7 @@ pub enum Command {
     Device(DeviceAct),
     /// End an enrollment at once. The user is refused until `enroll --replace`, or a new ticket.
     ///
-    /// Devices, recovery codes, tickets and remembered places end, and the key is wiped. It waits for no login, and counts for those
+    /// Devices with their keys, recovery codes, tickets and remembered places end. It waits for no login, and counts for those
     /// that stand at their prompt. A rule that allows or skips does not let in who was revoked. Who has no enrollment can be
     /// revoked too, and is let in by no rule that gives time.
     Revoke {

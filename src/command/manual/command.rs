@@ -138,7 +138,8 @@ fn called(arg: &Arg) -> String {
 
 /// `--qr QR`, `-f|--follow`, `USER`
 fn form(arg: &Arg, between: &str) -> String {
-    let value = || arg.get_value_names().unwrap_or_default().iter().map(|name| italic(name)).collect::<Vec<_>>().join(" ");
+    let value =
+        || arg.get_value_names().unwrap_or_default().iter().map(|name| italic(name)).collect::<Vec<_>>().join(" ");
     if arg.is_positional() {
         return value();
     }

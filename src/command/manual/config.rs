@@ -13,7 +13,10 @@ const OF_RULES: [(&str, &str); 15] = [
     ("services", "a list of names"),
     ("from", "a list of addresses, networks and `\"local\"`"),
     ("hours", "two times of the day, `\"HH:MM-HH:MM\"`; the second does not belong to it"),
-    ("days", "a list of days, `mon` to `sun`, or of spans of them; of hours over midnight, the day on which they begin"),
+    (
+        "days",
+        "a list of days, `mon` to `sun`, or of spans of them; of hours over midnight, the day on which they begin",
+    ),
     ("zone", "the name of a time zone, or an offset"),
     ("until", "a date or a time"),
     ("action", "a word, see below; it must not be missing"),
@@ -192,7 +195,9 @@ fn what(counted: Counted) -> &'static str {
         Counted::Failures => "Logins that were refused.",
         Counted::Logins => "Logins that were accepted.",
         Counted::Replays => "Right codes that were used before.",
-        Counted::Exhausted => "Answers beyond the guessing budget: two codes were asked in vain, or a lock began or held.",
+        Counted::Exhausted => {
+            "Answers beyond the guessing budget: two codes were asked in vain, or a lock began or held."
+        }
         Counted::Flooded => "Answers beyond `[flood] per_minute`.",
         Counted::RefusedTickets => "Tickets that were typed in vain.",
         Counted::RecoveryCodes => "Recovery codes that were accepted.",
@@ -212,7 +217,9 @@ fn done(deed: Deed) -> &'static str {
             "The program of the key `exec`, which must be root's, as every folder above it. It gets the alert as JSON on standard input, no \
              environment but `PATH`, and 30 seconds."
         }
-        Deed::StepUp => "Two codes at every login of the user, for the time of the key `step_up`. Only where it is per user.",
+        Deed::StepUp => {
+            "Two codes at every login of the user, for the time of the key `step_up`. Only where it is per user."
+        }
         Deed::Disable => {
             "All devices of the user are disabled; recovery codes still work. Only where it is per user; root only if `users` names root."
         }
@@ -245,7 +252,11 @@ const EXAMPLES: [(&str, &str); 4] = [
 
 fn examples(page: &mut Page) {
     for (number, (title, text)) in EXAMPLES.into_iter().enumerate() {
-        if number == 0 { page.first(title) } else { page.more(title) }
+        if number == 0 {
+            page.first(title)
+        } else {
+            page.more(title)
+        }
         page.example(text);
     }
 }

@@ -9,7 +9,11 @@ use super::roff::{Page, bold, italic};
 /// Service files that are shown, and for which program.
 const EXAMPLES: [(&str, &str, &str); 5] = [
     ("sshd, key and code", "sshd-key-and-code", include_str!("../../../pam.d-examples/sshd-key-and-code")),
-    ("sshd, password and code", "sshd-password-and-code", include_str!("../../../pam.d-examples/sshd-password-and-code")),
+    (
+        "sshd, password and code",
+        "sshd-password-and-code",
+        include_str!("../../../pam.d-examples/sshd-password-and-code"),
+    ),
     ("sudo", "sudo", include_str!("../../../pam.d-examples/sudo")),
     ("su", "su", include_str!("../../../pam.d-examples/su")),
     ("login", "login", include_str!("../../../pam.d-examples/login")),
@@ -135,7 +139,7 @@ fn log(page: &mut Page) {
     page.first("One line an attempt, at facility authpriv, in the form that other modules use and `fail2ban` reads:");
     page.example(
         "pam_qrtotp(sshd:auth): authentication failure; logname= uid=0 euid=0\n    tty=ssh ruser= rhost=192.0.2.7 user=alice \
-         reason=wrong budget=4 id=67cc05aa2cda6f60",
+         reason=wrong\n    budget=4 id=67cc05aa2cda6f60",
     );
     page.more(
         "The same event is a JSON line in the events file, with more in it; `qrtotp-log`(8), `qrtotp-why`(8) and \
@@ -162,8 +166,14 @@ fn files(page: &mut Page) {
     page.chapter("FILES");
     let files = [
         ("/etc/qrtotp/config.toml", "The policy. It must be root's, and nobody else may write it."),
-        ("/var/lib/qrtotp", "Keys, recovery codes, tickets and journals; root's alone, on a local disk. Missing, it denies."),
-        ("/var/log/qrtotp/events.jsonl", "The events. Where they cannot be written nobody is kept out, but callers who limit the size of files."),
+        (
+            "/var/lib/qrtotp",
+            "Keys, recovery codes, tickets and journals; root's alone, on a local disk. Missing, it denies.",
+        ),
+        (
+            "/var/log/qrtotp/events.jsonl",
+            "The events. Where they cannot be written nobody is kept out, but callers who limit the size of files.",
+        ),
         ("/run/qrtotp", "Counters, and where people are not asked again. May be lost."),
         ("/usr/share/doc/qrtotp/examples", "Whole service files, with a comment on each line."),
     ];
@@ -186,7 +196,11 @@ fn examples(page: &mut Page) {
         }
         let place = file.split('-').next().unwrap_or(file);
         let lines: Vec<_> = text.lines().filter(|line| is_of_auth(line)).map(tidy).collect();
-        if settings.is_empty() { page.first(&place_of(place)) } else { page.more(&place_of(place)) }
+        if settings.is_empty() {
+            page.first(&place_of(place))
+        } else {
+            page.more(&place_of(place))
+        }
         page.example(&lines.join("\n"));
     }
 }
