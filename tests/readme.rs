@@ -87,7 +87,7 @@ fn try_out(command: &str) {
     if command.contains("alice --unverified") {
         words.extend(["--label".to_owned(), "script".to_owned()]);
     }
-    if command.contains("remove alice phone") {
+    if ["remove", "disable"].iter().any(|act| command.contains(&format!("{act} alice phone"))) {
         sandbox.enroll_device("alice", "tablet", Parameters::default());
     }
     if command.starts_with("qrtotp ticket revoke") {

@@ -1,5 +1,5 @@
-//! The one definition of what may stand after `pam_qrtotp.so` in a service file: the module's reader and the manual are made
-//! from it.
+//! The one definition of what may stand after `pam_qrtotp.so` in a service file. The manual is made from it; the module's reader
+//! is held against it by a test, because reading by a table would cost the module more bytes.
 
 /// A word of the module's line.
 pub struct Argument {

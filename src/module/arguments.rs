@@ -25,9 +25,9 @@ impl Arguments {
     pub fn parse<'a>(words: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, String> {
         let (mut config, mut debug) = (None, false);
         for word in words {
-            if word == DEBUG.name.as_bytes() {
+            if word == b"debug" {
                 debug = true;
-            } else if let Some(path) = value(word, CONFIG.name) {
+            } else if let Some(path) = word.strip_prefix(b"config=") {
                 if config.replace(absolute(path)?).is_some() {
                     return Err("argument config= is given twice".to_owned());
                 }
@@ -37,11 +37,6 @@ impl Arguments {
         }
         Ok(Self { config: config.unwrap_or_else(|| DEFAULT_FILE.into()), debug })
     }
-}
-
-/// What stands after a word and its `=`.
-fn value<'a>(word: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    word.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }
 
 /// The working directory belongs to whoever calls `su`, so a relative path would let him choose the policy.
@@ -90,6 +85,9 @@ mod tests {
 
     #[test]
     fn what_the_manual_describes_is_what_is_read_and_what_is_named_as_known() {
+        // A new field does not compile here, and wants an argument in core.
+        let Arguments { config: _, debug: _ } = parse(&[]).unwrap();
+        assert_eq!(ARGUMENTS.len(), 2);
         let known = parse(&["nothing"]).unwrap_err();
         for argument in ARGUMENTS {
             let word = argument.value.map_or(argument.name.to_owned(), |_| format!("{}=/a", argument.name));

@@ -7,7 +7,7 @@ use qrtotp_core::policy::rules::{self, Action, RuleKey};
 use super::roff::{Page, bold, italic};
 
 /// What the keys of a rule take. It stands here because the module, whose size is bounded, would carry it along.
-const OF_RULES: [(&str, &str); 15] = [
+const OF_RULES: &[(&str, &str)] = &[
     ("users", "a list of names"),
     ("groups", "a list of names"),
     ("services", "a list of names"),
@@ -32,7 +32,7 @@ const OF_RULES: [(&str, &str); 15] = [
 ];
 
 /// What the keys of an alert take.
-const OF_ALERTS: [(&str, &str); 9] = [
+const OF_ALERTS: &[(&str, &str)] = &[
     ("name", "a word of letters, digits, `-` and `_`; it must not be missing"),
     ("when", "what is counted, how many, in which time, together for whom; it must not be missing"),
     ("users", "a list of names"),
@@ -155,7 +155,7 @@ fn of_rules(page: &mut Page) {
         "Each `[[rule]]` has conditions, all of which must hold, an action, and what goes with it. A condition that is left out always \
          holds; of a list, one must. Rules stand in the order in which they are tried.",
     );
-    table(page, &rules::KEYS, &OF_RULES);
+    table(page, &rules::KEYS, OF_RULES);
     page.part("Actions");
     Action::ALL.into_iter().for_each(|action| page.item(&bold(action.word()), meaning(action)));
 }
@@ -176,7 +176,7 @@ fn of_alerts(page: &mut Page) {
         "Each `[[alert]]` says what `qrtotp-watch`(8) counts in the events, and what it does once that is enough. An alert is raised once, \
          whenever the watcher is killed or restarted.",
     );
-    table(page, &alerts::KEYS, &OF_ALERTS);
+    table(page, &alerts::KEYS, OF_ALERTS);
     page.part("What is counted");
     page.first(&format!(
         "`when` reads {} `>=` {} `in` {} `per` {}. What is counted:",
@@ -267,11 +267,8 @@ mod tests {
 
     #[test]
     fn of_every_key_of_a_rule_or_an_alert_it_is_said_what_it_takes() {
-        let tables: [(&[RuleKey], &[(&str, &str)]); 2] = [(&rules::KEYS, &OF_RULES), (&alerts::KEYS, &OF_ALERTS)];
-        for (keys, takes) in tables {
-            let keys: Vec<_> = keys.iter().map(|key| key.name).collect();
-            let takes: Vec<_> = takes.iter().map(|(name, _)| *name).collect();
-            assert_eq!(keys, takes, "say in manual/config.rs what a key takes");
-        }
+        let keys = rules::KEYS.iter().chain(&alerts::KEYS).map(|key| key.name).collect::<Vec<_>>();
+        let takes = OF_RULES.iter().chain(OF_ALERTS).map(|(name, _)| *name).collect::<Vec<_>>();
+        assert_eq!(keys, takes, "say in manual/config.rs what a key takes");
     }
 }
