@@ -105,11 +105,12 @@ install_generated() {
         "$command" generate "$generated" > /dev/null
     fi
     for page in "$generated"/man/*; do
-        put 644 "$page" "$manuals${page##*.}/${page##*/}"
+        put 644 "$page" "$manuals${page##*.}/${page##*/}" > /dev/null
     done
     for file in $completions; do
-        put 644 "$generated/completions/${file##*/}" "$file"
+        put 644 "$generated/completions/${file##*/}" "$file" > /dev/null
     done
+    printf 'installed manuals in %s, and completions for bash, zsh and fish\n' "$destdir${manuals%/man}"
 }
 
 install_config() {
@@ -195,11 +196,12 @@ Take these lines out (or put # before them), then try again."
     take $logrotate
     take $unit
     for file in "$destdir$manuals"[578]/qrtotp[-.]* "$destdir$manuals"8/pam_qrtotp.8*; do
-        take "${file#"$destdir"}"
+        take "${file#"$destdir"}" > /dev/null
     done
     for file in $completions; do
-        take "$file"
+        take "$file" > /dev/null
     done
+    printf 'removed manuals and completions\n'
     for example in "$destdir$examples"/*; do
         take "${example#"$destdir"}"
     done

@@ -203,6 +203,38 @@ fn an_option_that_is_in_help_manual_or_readme_is_in_all_of_them() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
+/// Says for each of these subcommands which options bash's script knows.
+const OPTIONS_OF_BASH: &str = r#"
+. "$1/completions/qrtotp"
+shift
+for path; do
+    _qrtotp_command "$path"
+    echo "$options"
+done
+"#;
+
+#[test]
+fn every_option_and_nothing_hidden_is_offered_by_completions() {
+    let (made, helps) = (Made::new("completions"), helps());
+    let bash = Command::new("bash").args(["-uc", OPTIONS_OF_BASH, "bash", &made.folder]).args(helps.keys()).output();
+    let bash = String::from_utf8(bash.unwrap().stdout).unwrap();
+    assert_eq!(bash.lines().count(), helps.len(), "{bash}");
+    for (line, (path, wanted)) in bash.lines().zip(&helps) {
+        let offered = line.split(' ').filter(|option| !EVERYWHERE.contains(option) && *option != "-h");
+        assert_eq!(&names(offered), wanted, "qrtotp {path}");
+    }
+    let [zsh, fish] = ["_qrtotp", "qrtotp.fish"]
+        .map(|name| fs::read_to_string(format!("{}/completions/{name}", made.folder)).unwrap());
+    for option in helps.values().flatten().filter_map(|option| option.strip_prefix("--")) {
+        assert!(zsh.contains(&format!("--{option}[")) || zsh.contains(&format!("--{option}=[")), "zsh: --{option}");
+        assert!(fish.contains(&format!(" -l {option} ")), "fish: --{option}");
+    }
+    for hidden in ["run-hook", "read-picture", "generate"] {
+        let named = [&bash, &zsh, &fish].into_iter().filter(|text| text.contains(hidden)).count();
+        assert_eq!(named, 0, "{hidden}");
+    }
+}
+
 #[test]
 fn the_reference_of_the_readme_is_what_the_command_writes() {
     let made = Made::new("readme");
@@ -253,7 +285,6 @@ fn full(key: &Key) -> String {
 }
 
 /// Sections and their keys, keys of a rule, keys of an alert.
-#[derive(PartialEq, Eq, Debug)]
 struct Keys {
     sections: Names,
     rule: Names,
@@ -341,9 +372,22 @@ fn in_readme_keys() -> Keys {
 fn a_key_that_is_defined_or_in_default_file_manual_or_readme_is_in_all_of_them() {
     let made = Made::new("keys");
     let defined = defined();
-    assert_eq!(in_default_file(), defined, "the default file");
-    assert_eq!(in_config_page(made.page("qrtotp-config.5")), defined, "qrtotp-config(5)");
-    assert_eq!(in_readme_keys(), defined, "the tables of the README");
+    let page = in_config_page(made.page("qrtotp-config.5"));
+    let places =
+        [("the default file", in_default_file()), ("qrtotp-config(5)", page), ("the README", in_readme_keys())];
+    for (place, there) in places {
+        let groups = [
+            ("key", &there.sections, &defined.sections),
+            ("key of a rule", &there.rule, &defined.rule),
+            ("key of an alert", &there.alert, &defined.alert),
+        ];
+        for (what, there, defined) in groups {
+            let missing: Vec<_> = defined.difference(there).collect();
+            assert!(missing.is_empty(), "{what}: {place} does not have {missing:?}");
+            let strange: Vec<_> = there.difference(defined).collect();
+            assert!(strange.is_empty(), "{what}: {place} has {strange:?}, and no login reads that");
+        }
+    }
 }
 
 /// Every `[section] key` that a text speaks of.

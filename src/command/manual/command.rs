@@ -202,10 +202,9 @@ fn sentence(text: &str) -> String {
     if is_whole { text.to_owned() } else { format!("{text}.") }
 }
 
-/// What stands before the first colon, or the first full stop.
+/// What stands before the first colon, semicolon, or full stop.
 fn first_clause(text: &str) -> &str {
-    let clause = text.split(". ").next().unwrap_or(text);
-    let clause = clause.split(": ").next().unwrap_or(clause);
+    let clause = [". ", ": ", "; "].into_iter().fold(text, |text, end| text.split(end).next().unwrap_or(text));
     clause.trim_end_matches('.')
 }
 

@@ -131,7 +131,7 @@ impl Page {
 
 /// Words are not parted and lines not stretched: names of files and commands stay as they are typed.
 fn head(name: &str, section: u8) -> String {
-    format!(".TH {} {section} \"\" {}\n.nh\n.ad l\n", quoted(&name.to_uppercase()), quoted(FOOT))
+    format!(".TH {} {section} \"\" {}\n.nr HY 0\n.ad l\n", quoted(&name.to_uppercase()), quoted(FOOT))
 }
 
 /// An argument of a request.
