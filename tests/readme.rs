@@ -81,6 +81,10 @@ fn try_out(command: &str) {
         assert!(ran.code == 1 && ran.stderr.contains("no code was given"), "{command}: {ran:?}");
         return;
     }
+    if let Some(word) = words.iter_mut().find(|word| *word == "sent.png") {
+        *word = format!("/tmp/{word}");
+        paper::write(&paper::code(&alice.uri, 3), word);
+    }
     if command.contains("--replace") {
         words.push("--unverified".to_owned());
     }
@@ -98,10 +102,6 @@ fn try_out(command: &str) {
             *word = format!("/tmp/{name}");
             fs::write(&*word, text).unwrap();
         }
-    }
-    if let Some(word) = words.iter_mut().find(|word| *word == "sent.png") {
-        *word = format!("/tmp/{word}");
-        paper::write(&paper::code(&alice.uri, 3), word);
     }
     let ran = sandbox.qrtotp_told(&alice.phone.code(), &words.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(ran.code, 0, "{command}: {ran:?}");
