@@ -64,7 +64,10 @@ pam_folder() {
 tmpfiles=/usr/lib/tmpfiles.d/qrtotp.conf
 logrotate=/etc/logrotate.d/qrtotp
 unit=/usr/lib/systemd/system/qrtotp-watch.service
-manual=/usr/share/man/man7/qrtotp.7
+# Manuals and completions, which the command writes itself. Completions lie where each shell of this distribution looks.
+manuals=/usr/share/man/man
+completions='/usr/share/bash-completion/completions/qrtotp /usr/share/zsh/vendor-completions/_qrtotp
+    /usr/share/fish/vendor_completions.d/qrtotp.fish'
 examples=/usr/share/doc/qrtotp/examples
 config=/etc/qrtotp/config.toml
 
@@ -91,6 +94,23 @@ default_config() {
         cd /
         /run/command --config /run/config.toml init > /dev/null
         cat /run/config.toml' < "$command"
+}
+
+# A command for another machine cannot be run here: QRTOTP_GENERATED names a folder that one of ours wrote with `generate`.
+install_generated() {
+    generated=${QRTOTP_GENERATED:-}
+    if [ -z "$generated" ]; then
+        generated=$(mktemp -d)
+        trap 'rm -rf "$generated"' EXIT
+        "$command" generate "$generated" > /dev/null
+    fi
+    for page in "$generated"/man/*; do
+        put 644 "$page" "$manuals${page##*.}/${page##*/}" > /dev/null
+    done
+    for file in $completions; do
+        put 644 "$generated/completions/${file##*/}" "$file" > /dev/null
+    done
+    printf 'installed manuals in %s, and completions for bash, zsh and fish\n' "$destdir${manuals%/man}"
 }
 
 install_config() {
@@ -120,13 +140,13 @@ install_all() {
     put 644 "$source/packaging/tmpfiles.d/qrtotp.conf" $tmpfiles
     put 644 "$source/packaging/logrotate.d/qrtotp" $logrotate
     put 644 "$source/packaging/systemd/qrtotp-watch.service" $unit
-    put 644 "$source/packaging/man/qrtotp.7" $manual
+    install_generated
     for example in "$source"/pam.d-examples/*; do
         put 644 "$example" "$examples/${example##*/}"
     done
     # New files get the label of their folder's rule where SELinux is at work.
     if [ -z "$destdir" ] && command -v restorecon > /dev/null; then
-        restorecon "$security/pam_qrtotp.so" /usr/sbin/qrtotp $tmpfiles $logrotate $unit $manual || true
+        restorecon "$security/pam_qrtotp.so" /usr/sbin/qrtotp $tmpfiles $logrotate $unit || true
     fi
     install_config
     if [ -n "$destdir" ]; then
@@ -137,7 +157,7 @@ install_all() {
 
 Nothing asks for a code yet. To switch it on:
   1. Enroll yourself first:       qrtotp enroll YOU
-     (how to roll it out for many: man 7 qrtotp)
+     (how to roll it out for many: man 7 qrtotp; everything else: man qrtotp)
   2. Open a root shell and keep it open until a fresh login has worked.
   3. Read an example, copy it:    $examples/
      for sshd, say:               cp $examples/sshd-key-and-code /etc/pam.d/sshd
@@ -175,7 +195,13 @@ Take these lines out (or put # before them), then try again."
     take $tmpfiles
     take $logrotate
     take $unit
-    take $manual
+    for file in "$destdir$manuals"[578]/qrtotp[-.]* "$destdir$manuals"8/pam_qrtotp.8*; do
+        take "${file#"$destdir"}" > /dev/null
+    done
+    for file in $completions; do
+        take "$file" > /dev/null
+    done
+    printf 'removed manuals and completions\n'
     for example in "$destdir$examples"/*; do
         take "${example#"$destdir"}"
     done

@@ -43,6 +43,10 @@ gzip gzip
 xz xz-utils
 zstd zstd
 logrotate logrotate
+mandoc mandoc
+groff groff-base
+zsh zsh
+fish fish
 chromium chromium
 /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core
 EOF

@@ -1,10 +1,13 @@
 //! The command line.
 
+mod examples;
+pub mod generate;
 pub mod pictures;
 pub mod questions;
 pub mod report;
 mod searches;
 pub mod switching;
+pub mod tree;
 pub mod watch;
 
 use std::path::PathBuf;
@@ -12,11 +15,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use qrtotp_core::policy::DEFAULT_FILE;
 
+use crate::ending::exit_codes;
 pub use searches::{ScanOptions, Search};
 
 /// One-time codes (TOTP) for sshd, sudo, login and su: enrolls people, manages their devices, shows what state is in.
 #[derive(Parser, Debug)]
-#[command(name = "qrtotp", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "qrtotp", version, arg_required_else_help = true, after_help = exit_codes())]
 pub struct Arguments {
     /// The policy file.
     #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_FILE)]
@@ -29,15 +33,18 @@ pub struct Arguments {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 no (refused, wrong code, given up), 2 usage, 3 not enrolled, \
-4 state or policy cannot be trusted, 5 no such user, 6 in conflict with what is there";
-
 /// The subcommands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Make the state folder, its decoys, and a policy file with every key and its meaning.
     Init,
     /// Enroll a user, or add a device: show the picture, ask for a code, show recovery codes.
+    ///
+    /// Nothing is stored before a code of the app was right and one of the recovery codes was typed back. It is told when the app
+    /// ignores an algorithm, a number of digits or a period, as many do, and when the phone's clock is off, and by how much.
+    ///
+    /// Who is enrolled gets another device; recovery codes stay as they are then. Files with the picture are for root alone, are
+    /// never overwritten, and are named by `qrtotp-status`(8) until they are gone: whoever has one has the codes.
     Enroll(EnrollOptions),
     /// Show a user's devices, last login, budget and recovery codes; without a user, the installation.
     Status {
@@ -47,11 +54,16 @@ pub enum Command {
     /// List everybody who is enrolled or was.
     List,
     /// Judge a code, read from standard input, as a login would. The code is spent.
+    ///
+    /// It is recorded as an attempt, and counts towards the budget; the event is of the service qrtotp. The rules of the policy are
+    /// left aside. The exit code is 0 where the code is right, and 1 where it is refused.
     Verify {
         /// Whose.
         user: String,
     },
     /// Make a fresh set of recovery codes; the old ones end.
+    ///
+    /// Each of the ten works once, at the prompt, in place of a code. Only their hashes are stored, so they are shown this once.
     Recovery {
         /// Whose.
         user: String,
@@ -60,6 +72,9 @@ pub enum Command {
         count: bool,
     },
     /// Refill the budget and lift a lock, an automatic disabling, a step-up, and steps that lie in the future.
+    ///
+    /// Without it nobody is locked out for good: beyond the budget two codes in a row are asked, which the owner has. Steps lie in the
+    /// future where this host's clock was ahead once; then codes are refused as `clock_backwards`.
     Unlock {
         /// Whose.
         user: String,
@@ -79,6 +94,10 @@ pub enum Command {
     #[command(subcommand)]
     Device(DeviceAct),
     /// End an enrollment at once. The user is refused until `enroll --replace`, or a new ticket.
+    ///
+    /// Devices with their keys, recovery codes, tickets and remembered places end. It waits for no login, and counts for those
+    /// that stand at their prompt. A rule that allows or skips does not let in who was revoked. Who has no enrollment can be
+    /// revoked too, and is let in by no rule that gives time.
     Revoke {
         /// Whose.
         user: String,
@@ -87,14 +106,26 @@ pub enum Command {
         reason: String,
     },
     /// Make, list or end tickets, with which people enroll by themselves at a login.
+    ///
+    /// A ticket lets one user enroll one device, once, at the prompt of a login, where a rule of the policy says `enroll` or a
+    /// device of the user gives a code beside it. It is dead after five wrong tries, and when its time is over. It holds no key; whoever
+    /// gets hold of it before its user, and has the first factor too, enrolls in his place. Give it by another way than the password.
     #[command(subcommand)]
     Ticket(TicketAct),
     /// Make tickets for devices in place of others, which stay good for a while.
+    ///
+    /// The user types the ticket at the prompt, then a code of a device or a recovery code, and enrolls the new device. The old one
+    /// ends once the new one was used, or when the time of `--overlap` is over.
     Rotate(RotateOptions),
     /// List or forget the places where people are not asked again.
+    ///
+    /// A rule with `remember` makes them: the login session at its terminal for sudo and su, the address together with the key for
+    /// sshd. A boot, and every change of a user's devices, ends them too.
     #[command(subcommand)]
     Remember(RememberAct),
     /// Check the policy, explain what it does to somebody, or simulate it for everybody.
+    ///
+    /// What they say is found out by the functions that a login calls. Nothing is changed. The keys are in `qrtotp-config`(5).
     #[command(subcommand)]
     Policy(PolicyAct),
     /// Before the module is switched on, and switching it.
@@ -110,9 +141,16 @@ pub enum Command {
     #[command(flatten)]
     Picture(pictures::PictureAct),
     /// Follow the events: tell what is unusual, and do what the alerts of the policy say.
+    ///
+    /// It learns what is usual for each user (sources, networks, services, hours, countries) and writes the events `new_source`,
+    /// `new_country` and `unusual_hour`. Each alert is raised once, whenever the watcher is killed or restarted. What was before its
+    /// first start teaches it what is usual, and raises nothing.
     Watch(watch::WatchOptions),
     /// Remove state of accounts that no longer exist and tickets that are over, give dead parts of journals back to the
     /// disk, sweep up.
+    ///
+    /// An account is gone only if the name service says so; where that fails, nothing is removed. It does no harm to logins that go on
+    /// meanwhile, and can be run by a timer.
     Gc {
         /// Remove; without it, state that would be removed is only named.
         #[arg(long)]
@@ -121,6 +159,9 @@ pub enum Command {
     /// What is searched for keys.
     #[command(flatten)]
     Search(Search),
+    /// What is made from the definitions of options and keys.
+    #[command(flatten)]
+    Generate(generate::GenerateAct),
 }
 
 /// What to enroll, and how to show it.
@@ -175,11 +216,11 @@ pub struct EnrollOptions {
 /// What to do with tickets.
 #[derive(Subcommand, Debug)]
 pub enum TicketAct {
-    /// Make one for a user, or many for a list of users, and show what they type.
+    /// Make a ticket for a user, or many for a list of users, and show what they type.
     New(TicketOptions),
-    /// List all of them.
+    /// List all tickets, and until when they are good.
     List,
-    /// End one, or all of a user, at once.
+    /// End a ticket, or all of a user, at once.
     Revoke {
         /// The id of a ticket, or a user.
         #[arg(value_name = "ID|USER")]
@@ -230,9 +271,9 @@ pub struct RotateOptions {
 /// What to do with the places where people are not asked again.
 #[derive(Subcommand, Debug)]
 pub enum RememberAct {
-    /// List them.
+    /// List the places, whose they are, and until when.
     List,
-    /// Forget them: a code is asked at the next login.
+    /// Forget the places of a user: a code is asked at the next login.
     Forget {
         /// Whose.
         #[arg(required_unless_present = "all")]
@@ -295,12 +336,12 @@ pub enum PolicyAct {
 /// What to do with devices. A device is named by its label or its id.
 #[derive(Subcommand, Debug)]
 pub enum DeviceAct {
-    /// List them.
+    /// List the devices of a user.
     List {
         /// Whose.
         user: String,
     },
-    /// Give one another label.
+    /// Give a device another label.
     Rename {
         /// Whose.
         user: String,
@@ -309,21 +350,21 @@ pub enum DeviceAct {
         /// The new label.
         label: String,
     },
-    /// Refuse the codes of one until it is enabled again.
+    /// Refuse the codes of a device until it is enabled again.
     Disable {
         /// Whose.
         user: String,
         /// Which.
         device: String,
     },
-    /// Accept the codes of one again.
+    /// Accept the codes of a device again.
     Enable {
         /// Whose.
         user: String,
         /// Which.
         device: String,
     },
-    /// Remove one, with its key.
+    /// Remove a device, with its key.
     Remove {
         /// Whose.
         user: String,

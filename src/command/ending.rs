@@ -26,6 +26,30 @@ pub enum Code {
     Conflict = 6,
 }
 
+impl Code {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::No, Self::Usage, Self::NotEnrolled, Self::Untrusted, Self::NoUser, Self::Conflict];
+
+    /// What it means, for help and manual.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::No => "no (refused, wrong code, given up)",
+            Self::Usage => "usage",
+            Self::NotEnrolled => "not enrolled",
+            Self::Untrusted => "state or policy cannot be trusted",
+            Self::NoUser => "no such user",
+            Self::Conflict => "in conflict with what is there",
+        }
+    }
+}
+
+/// All of them in a line, for the help.
+pub fn exit_codes() -> String {
+    let codes = Code::ALL.map(|code| format!(", {} {}", code as u8, code.meaning()));
+    format!("Exit codes: 0 done{}", codes.concat())
+}
+
 /// A command that ends without having done what it was told.
 #[derive(Debug)]
 pub struct Ending {

@@ -7,6 +7,7 @@
 //! | `desk` | policy, state and ports, opened for one command |
 //! | `ending` | exit codes and messages |
 //! | `machine` | this machine, as the doctor and the switch look at it |
+//! | `manual` | manuals, completions and the README's reference, from the definitions of options and keys |
 //! | `reading` | the events, read for one command |
 //! | `screen` | what stands on standard output and what is read from standard input |
 //! | `acts/` | one file a family of subcommands |
@@ -17,14 +18,14 @@ mod arguments;
 mod desk;
 mod ending;
 mod machine;
+mod manual;
 mod reading;
 mod screen;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
-
+use arguments::generate::GenerateAct;
 use arguments::pictures::{BrandAct, PictureAct};
 use arguments::questions::QuestionAct;
 use arguments::report::ReportAct;
@@ -34,7 +35,7 @@ use ending::{Code, Ending};
 use qrtotp_core::policy::DEFAULT_FILE;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match arguments::tree::read() {
         Ok(arguments) => arguments,
         Err(error) => return ending::of_usage(&error),
     };
@@ -48,6 +49,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Ending> {
+    if let Command::Generate(GenerateAct::Generate(options)) = &arguments.command {
+        // The same on every machine and for everybody: whoever builds a package runs it.
+        return acts::generate::run(options, &screen::Screen::new(arguments.json));
+    }
     if let Command::Search(Search::CheckPicture { file }) = &arguments.command {
         // Anybody may ask what a picture holds; whether its key is good here is for root.
         return acts::check_picture::run(arguments, file);
@@ -103,6 +108,7 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::Switch(SwitchAct::Repair { user }) => acts::repair::run(&desk, user),
         // Those who need no policy and no state were done above.
         Command::Search(Search::CheckPicture { .. } | Search::ReadPicture)
-        | Command::Switch(SwitchAct::Doctor(_) | SwitchAct::Guard(_)) => Ok(()),
+        | Command::Switch(SwitchAct::Doctor(_) | SwitchAct::Guard(_))
+        | Command::Generate(_) => Ok(()),
     }
 }

@@ -20,6 +20,7 @@
 //! | [`verdict`] | every cause, and the table to PAM codes and reasons | nothing: pure |
 //! | [`ports`] | what a login needs from the world, as traits | nothing |
 //! | [`calendar`] | days -> dates and back | nothing: pure |
+//! | [`module_line`] | what may stand after `pam_qrtotp.so` | nothing: pure |
 //! | [`words`] | the small types that every room speaks | nothing: pure |
 #![forbid(unsafe_code)]
 // Tests may reckon plainly: an overflow there fails the test.
@@ -34,6 +35,7 @@ pub mod evidence;
 pub mod files;
 pub mod flood;
 pub mod login;
+pub mod module_line;
 pub mod otp;
 pub mod policy;
 pub mod ports;

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use qrtotp_core::module_line::{CONFIG, DEBUG};
 use qrtotp_core::policy::{DEFAULT_FILE, nearest};
 
 /// What the service file asks of the module.
@@ -51,7 +52,7 @@ fn absolute(path: &[u8]) -> Result<PathBuf, String> {
 fn unknown(word: &[u8]) -> String {
     let word = String::from_utf8_lossy(word);
     let name = word.split('=').next().unwrap_or(&word);
-    match nearest(name, ["config", "debug"].into_iter()).as_str() {
+    match nearest(name, [CONFIG.name, DEBUG.name].into_iter()).as_str() {
         "" => format!("unknown argument {word}; known are config=PATH and debug"),
         near => format!("unknown argument {word}{near}"),
     }
@@ -60,6 +61,7 @@ fn unknown(word: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use qrtotp_core::module_line::ARGUMENTS;
 
     fn parse(words: &[&str]) -> Result<Arguments, String> {
         Arguments::parse(words.iter().map(|word| word.as_bytes()))
@@ -78,6 +80,20 @@ mod tests {
         ];
         for (words, config, debug) in table {
             assert_eq!(parse(words), Ok(Arguments { config: config.to_owned(), debug }), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_manual_describes_is_what_is_read_and_what_is_named_as_known() {
+        // A new field does not compile here, and wants an argument in core.
+        let Arguments { config: _, debug: _ } = parse(&[]).unwrap();
+        assert_eq!(ARGUMENTS.len(), 2);
+        let known = parse(&["nothing"]).unwrap_err();
+        for argument in ARGUMENTS {
+            let word = argument.value.map_or(argument.name.to_owned(), |_| format!("{}=/a", argument.name));
+            assert!(parse(&[&word]).is_ok(), "{word}");
+            let word = argument.value.map_or(argument.name.to_owned(), |value| format!("{}={value}", argument.name));
+            assert!(known.contains(&word), "{word} is not in: {known}");
         }
     }
 

@@ -47,6 +47,27 @@ pub fn explain(line: &Line, context: &Context) -> Answer {
     Answer { what: format!("{what}{detail}"), advice }
 }
 
+/// What a reason means, and what to do, of whatever login: for the manual.
+pub fn of_cause(cause: Cause) -> Answer {
+    let line = Line { user: Some("USER".to_owned()), reason: cause.reason().to_owned(), ..Line::default() };
+    let told = |what: &str, advice: &str| Answer { what: what.to_owned(), advice: advice.to_owned() };
+    match cause {
+        // These are told by what else is known of the login.
+        Cause::Early => told(
+            "a code of a step that has not begun: this host's clock is behind, or the phone's is ahead",
+            "set the clocks by the network (timedatectl, chronyc tracking)",
+        ),
+        Cause::Late => told(
+            "a code of a step that is over: it was typed too late, the phone's clock is behind, or this host's is ahead",
+            "set the clocks by the network; for slow typists, [totp] past",
+        ),
+        Cause::Flooded => {
+            told("more answers in a minute from one source than [flood] per_minute", &remedy(cause, "USER"))
+        }
+        _ => explain(&line, &Context::default()),
+    }
+}
+
 /// How many seconds at least, and at most, a clock must be off for a code to have that offset.
 fn apart(line: &Line, context: &Context) -> Option<(u64, u64)> {
     let offset = line.offset?;
@@ -159,8 +180,16 @@ fn plain(cause: Cause, line: &Line) -> String {
         Cause::Kernel => "the kernel gave no time or no random numbers".to_owned(),
         Cause::Argument => "the module's line in /etc/pam.d has an argument that it does not know".to_owned(),
         Cause::Panic => "a fault of the module".to_owned(),
-        // These have their own words, or are no failures.
-        other => other.reason().to_owned(),
+        Cause::Code => "a right code, used for the first time".to_owned(),
+        Cause::TwoCodes => "two consecutive right codes of one device".to_owned(),
+        Cause::Recovery => "a recovery code, used for the first time".to_owned(),
+        Cause::Enrolled => "enrolled at this login: a code of the new device was right".to_owned(),
+        Cause::Remembered => "a code was given at this place before, within remember of the rule".to_owned(),
+        Cause::Grace => "not enrolled, and within enroll_by and grace_logins of the rule".to_owned(),
+        Cause::Exempt => "a rule allows".to_owned(),
+        Cause::Skipped => "a rule skips: the other modules of the stack decide".to_owned(),
+        // These have their own words.
+        Cause::Early | Cause::Late | Cause::Replayed => cause.reason().to_owned(),
     }
 }
 
@@ -198,7 +227,7 @@ fn remedy(cause: Cause, user: &str) -> String {
         Cause::Policy => "qrtotp policy check".to_owned(),
         Cause::Lookup => format!("getent passwd {user}; the name service (sssd, LDAP) must answer"),
         Cause::Kernel => "a very early boot, or limits on the process".to_owned(),
-        Cause::Argument => "look for pam_qrtotp.so in /etc/pam.d; the arguments are in the manual: man 7 qrtotp".to_owned(),
+        Cause::Argument => "look for pam_qrtotp.so in /etc/pam.d; the arguments are in the manual: man pam_qrtotp".to_owned(),
         Cause::Panic => "please report it, with the line from syslog".to_owned(),
         _ => String::new(),
     }
@@ -244,6 +273,16 @@ mod tests {
             assert!(answer.what.contains(' ') && answer.advice.contains(' '), "{cause:?} {answer:?}");
         }
         assert_eq!(explain(&line("of_a_later_version"), &CONTEXT).what, "refused: of_a_later_version");
+    }
+
+    #[test]
+    fn every_cause_has_words_for_the_manual() {
+        for cause in Cause::ALL {
+            let answer = of_cause(cause);
+            assert!(answer.what.contains(' ') && !answer.what.ends_with('.'), "{cause:?} {answer:?}");
+            let is_refusal = !matches!(cause.answer(), PamAnswer::Success | PamAnswer::Ignore);
+            assert_eq!(answer.advice.is_empty(), !is_refusal, "{cause:?} {answer:?}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod enroll;
 pub mod export;
 pub mod gc;
+pub mod generate;
 pub mod init;
 mod issue;
 mod keys;

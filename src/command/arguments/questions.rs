@@ -6,8 +6,15 @@ use clap::{Args, Subcommand, ValueEnum};
 #[derive(Subcommand, Debug)]
 pub enum QuestionAct {
     /// Show what happened: every attempt and every act, the oldest first. Times are UTC.
+    ///
+    /// Rotated and compressed files (gzip, xz, zstandard) are read too. With `--verify` nothing is shown but whether the chain holds:
+    /// each line says how much of the file its writer saw, and the sum of that. That the end was cut off shows only against a head
+    /// that was printed earlier and kept on another machine.
     Log(LogOptions),
     /// Say in plain words why a user's last logins failed, and what to do.
+    ///
+    /// Clocks that are off are told from slow typists by the codes of other users on the same day. All reasons there are stand in
+    /// `pam_qrtotp`(8).
     Why {
         /// Whose.
         user: String,
@@ -25,6 +32,8 @@ pub enum QuestionAct {
         filter: FilterOptions,
     },
     /// Write events, or every authenticator there ever was, for an auditor: PCI DSS 10.2.2, NIST SP 800-63B.
+    ///
+    /// The events come from files that are rotated; what became of authenticators is kept in a file that is not.
     Export(ExportOptions),
 }
 

@@ -13,6 +13,10 @@ pub enum Search {
         file: PathBuf,
     },
     /// Find what enrollments left in folders: otpauth texts, files of google-authenticator and pam_oath, pictures, keys.
+    ///
+    /// It prints no key, changes nothing, follows no links, and stays on the file system. The exit code is 1 if a key that is good
+    /// lies around. Not found are codes inside of PDF, SVG, HEIC, WebP and archives, keys as bare text that are not enrolled
+    /// here, and texts in UTF-16.
     Scan(ScanOptions),
     /// Read a picture on standard input; the part of the two above that runs without privileges.
     #[command(hide = true)]

@@ -8,10 +8,6 @@ pub enum SwitchAct {
     /// Look the machine over: PAM stacks, sshd, sudo, policy, state, clock. Says what is wrong and what mends it.
     Doctor(DoctorOptions),
     /// Have a service ask for a code. Shows the change, tries it, and takes it back unless a fresh login confirms it.
-    #[command(after_help = "Examples:
-  qrtotp enable sudo
-  qrtotp enable sshd --factor key --sshd-config
-  qrtotp enable login --confirm 5m")]
     Enable(EnableOptions),
     /// Have a service ask for no code any more: takes out what `enable` has put in.
     Disable(DisableOptions),
