@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod import;
 pub mod pictures;
 pub mod questions;
 pub mod report;
@@ -114,6 +115,9 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Come over from google-authenticator, from pam_oath, or from an app, with the devices that people have.
+    #[command(subcommand)]
+    Import(import::ImportAct),
     /// What is searched for keys.
     #[command(flatten)]
     Search(Search),

@@ -87,6 +87,7 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::Picture(PictureAct::Brand(BrandAct::Check)) => acts::brand::check(&desk),
         Command::Picture(PictureAct::QrTest) => acts::qr_test::run(&desk),
         Command::Gc { yes } => acts::gc::run(&desk, *yes),
+        Command::Import(act) => acts::import::run(&desk, act),
         Command::Search(Search::Scan(options)) => acts::scan::run(&desk, options),
         // Those who need no policy and no state were done above.
         Command::Search(Search::CheckPicture { .. } | Search::ReadPicture) => Ok(()),

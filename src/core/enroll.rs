@@ -2,8 +2,10 @@
 //! What a login stores, which holds no lock but that of the user's folder, is in `at_login`.
 
 mod at_login;
+mod imported;
 
 pub use at_login::{Permit, Stored, store_at_login, store_recovery};
+pub use imported::Import;
 
 use zeroize::Zeroizing;
 
@@ -236,17 +238,22 @@ pub fn plan(vault: &Vault, account: &Account, label: &Label, most: usize, replac
 }
 
 fn check_addable(credentials: &Credentials, account: &Account, label: &Label, most: usize) -> Result<(), NotStored> {
-    if credentials.revoked.is_some() {
-        return Err(NotStored::NeedsReplace("the enrollment was revoked"));
-    }
-    if credentials.user != account.name || credentials.uid != account.uid {
-        return Err(NotStored::NeedsReplace("the enrollment belongs to another account of this name or user id"));
-    }
+    check_own(credentials, account)?;
     if credentials.devices.iter().any(|device| device.label == *label) {
         return Err(NotStored::LabelTaken);
     }
     if credentials.devices.len() >= most.min(MAX_DEVICES) {
         return Err(NotStored::TooMany);
+    }
+    Ok(())
+}
+
+fn check_own(credentials: &Credentials, account: &Account) -> Result<(), NotStored> {
+    if credentials.revoked.is_some() {
+        return Err(NotStored::NeedsReplace("the enrollment was revoked"));
+    }
+    if credentials.user != account.name || credentials.uid != account.uid {
+        return Err(NotStored::NeedsReplace("the enrollment belongs to another account of this name or user id"));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ pub mod device;
 pub mod enroll;
 pub mod export;
 pub mod gc;
+pub mod import;
 pub mod init;
 mod issue;
 mod keys;
