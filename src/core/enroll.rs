@@ -238,22 +238,17 @@ pub fn plan(vault: &Vault, account: &Account, label: &Label, most: usize, replac
 }
 
 fn check_addable(credentials: &Credentials, account: &Account, label: &Label, most: usize) -> Result<(), NotStored> {
-    check_own(credentials, account)?;
-    if credentials.devices.iter().any(|device| device.label == *label) {
-        return Err(NotStored::LabelTaken);
-    }
-    if credentials.devices.len() >= most.min(MAX_DEVICES) {
-        return Err(NotStored::TooMany);
-    }
-    Ok(())
-}
-
-fn check_own(credentials: &Credentials, account: &Account) -> Result<(), NotStored> {
     if credentials.revoked.is_some() {
         return Err(NotStored::NeedsReplace("the enrollment was revoked"));
     }
     if credentials.user != account.name || credentials.uid != account.uid {
         return Err(NotStored::NeedsReplace("the enrollment belongs to another account of this name or user id"));
+    }
+    if credentials.devices.iter().any(|device| device.label == *label) {
+        return Err(NotStored::LabelTaken);
+    }
+    if credentials.devices.len() >= most.min(MAX_DEVICES) {
+        return Err(NotStored::TooMany);
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ pub fn end_replaced(desk: &Desk, room: &Room, credentials: &mut Credentials) -> 
 /// Whether a device is good, and how long where another one was enrolled in its place; and whether its key is weak.
 pub fn state_text(device: &Device, credentials: &Credentials) -> String {
     let state = life_text(device, credentials);
-    if device.secret.is_weak() { format!("{state}, weak ({} bits)", device.secret.bits()) } else { state }
+    if device.secret.is_weak() { format!("{state}, weak: {} bits", device.secret.bits()) } else { state }
 }
 
 fn life_text(device: &Device, credentials: &Credentials) -> String {

@@ -33,6 +33,9 @@ use crate::screen::{clean, in_a_list};
 /// How google-authenticator calls its file.
 const AUTHENTICATOR: &str = ".google_authenticator";
 
+/// Files whose removal is written out.
+const FILES_NAMED: usize = 20;
+
 /// Comes over from somewhere.
 pub fn run(desk: &Desk, act: &ImportAct) -> Result<(), Ending> {
     match act {
@@ -116,7 +119,7 @@ fn google_record(account: &Account, path: &Path, read: Result<opening::Keys, Str
         record.beside.push((format!("{} {what}", old.scratch_codes), why));
     }
     if !old.options.is_empty() {
-        let why = "here [time] and [limits] of the policy say that; see: qrtotp policy check".to_owned();
+        let why = "here [totp] and [limits] of the policy say that; see: qrtotp policy check".to_owned();
         record.beside.push((old.options.join(", "), why));
     }
     if !old.strange.is_empty() {
@@ -136,12 +139,14 @@ fn google_next(rows: &[Row]) -> Vec<String> {
     if files.is_empty() {
         return Vec::new();
     }
+    let more = files.len().saturating_sub(FILES_NAMED);
     let mut next = vec![
         "The old files stay, and hold keys that are good. Once a login with a code has worked, and the old module is out of \
          the stack, remove them; qrtotp scan /home finds those that are left:"
             .to_owned(),
     ];
-    next.extend(files);
+    next.extend(files.into_iter().take(FILES_NAMED));
+    next.extend((more > 0).then(|| format!("  and {more} more, see the table")));
     next
 }
 

@@ -8,8 +8,8 @@ use super::{Draft, NotStored, Occasion, blank, check_addable, note};
 use crate::budget::{Act, Entry, Hit, Limits};
 use crate::files::Trouble;
 use crate::otp::Secret;
-use crate::vault::{Credentials, Device, Vault, Version};
-use crate::words::{DeviceId, EnrollmentId, Label, Step};
+use crate::vault::{Credentials, Device, MAX_DEVICES, Vault, Version};
+use crate::words::{Account, DeviceId, EnrollmentId, Label, Step};
 
 /// The enrollment of one user as it will be, and nothing of it stored.
 pub struct Import {
@@ -51,7 +51,9 @@ impl Import {
         }
         let Some(room) = vault.room(occasion.account.uid)? else { return fresh(Onto::Nothing) };
         let (credentials, version) = room.credentials()?;
-        super::check_own(&credentials, occasion.account)?;
+        if let Some(why) = obstacle(&credentials, occasion.account) {
+            return Err(why);
+        }
         // A device beside a journal that refuses everybody would be no device.
         room.journal(&credentials)?.read()?;
         let onto = Onto::Beside(version);
@@ -121,6 +123,15 @@ impl Import {
         }
         Ok(credentials.enrollment)
     }
+}
+
+/// Why no device may come beside those that are there; whether one more has room is asked for each.
+fn obstacle(credentials: &Credentials, account: &Account) -> Option<NotStored> {
+    // Looked at after the rest, and of no importance: a tombstone has no device.
+    let label = Label::parse("device")?;
+    check_addable(credentials, account, &label, MAX_DEVICES)
+        .err()
+        .filter(|why| matches!(why, NotStored::NeedsReplace(_)))
 }
 
 /// The devices that are there, each with the highest step that was claimed of it. `None` where there is no enrollment.

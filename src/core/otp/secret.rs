@@ -79,7 +79,11 @@ impl Secret {
         let mut bytes = Zeroizing::new(vec![0; room]);
         let length = BASE32_NOPAD.decode_mut(&clean, &mut bytes).map_err(|partial| bad(partial.error))?;
         bytes.truncate(length);
-        Self::of(bytes)
+        match length {
+            0..Self::WEAKEST => Err(BadSecret::Short(length.saturating_mul(8))),
+            Self::WEAKEST..=Self::MAX => Ok(Self(bytes)),
+            _ => Err(BadSecret::Long(length.saturating_mul(8))),
+        }
     }
 
     /// Takes the bytes of a key that was made elsewhere, [`Secret::WEAKEST`] of them at least.
@@ -87,15 +91,9 @@ impl Secret {
     /// # Errors
     /// [`BadSecret`] where there are too few or too many.
     pub fn from_bytes_or_weak(bytes: &[u8]) -> Result<Self, BadSecret> {
-        Self::of(Zeroizing::new(bytes.to_vec()))
-    }
-
-    fn of(bytes: Zeroizing<Vec<u8>>) -> Result<Self, BadSecret> {
-        match bytes.len() {
-            0..Self::WEAKEST => Err(BadSecret::Short(bytes.len().saturating_mul(8))),
-            Self::WEAKEST..=Self::MAX => Ok(Self(bytes)),
-            _ => Err(BadSecret::Long(bytes.len().saturating_mul(8))),
-        }
+        let mut text = Zeroizing::new(String::with_capacity(BASE32_NOPAD.encode_len(bytes.len())));
+        BASE32_NOPAD.encode_append(bytes, &mut text);
+        Self::from_base32_or_weak(&text)
     }
 
     /// The key in base32 without padding, as authenticator apps take it.

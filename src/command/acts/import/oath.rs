@@ -13,6 +13,8 @@ use super::token::{Place, Token, Used, foreign_byte, key};
 
 /// Largest file that is read, in bytes.
 pub const MOST: usize = 4 * 1024 * 1024;
+/// How far from the time of its use a code is looked for, in steps: liboath's windows are shorter.
+const MOST_STEPS: i64 = 200;
 /// Half a day in milliseconds: farther from a change of the clocks, a zone's offset is what it was.
 const HALF_A_DAY: u64 = calendar::DAY / 2;
 
@@ -142,8 +144,8 @@ fn shape(kind: &str) -> Kind {
     }
 }
 
-/// The last code that was used: the step that it is of, by the time at which it was used and the position that liboath found
-/// it at, if the key really gives that code there.
+/// The last code that was used: the step that it is of, by the time at which it was used and how far from it liboath found
+/// it, if the key really gives that code there.
 fn used(
     words: &mut Words<'_>,
     secret: &Secret,
@@ -151,7 +153,7 @@ fn used(
     offset: &dyn Fn(WallTime) -> Option<i32>,
 ) -> Result<Used, String> {
     let Some((position, place)) = words.next() else { return Ok(Used::None) };
-    let position: i32 = position.parse().map_err(|_| place.wrong("the moving factor is not a number"))?;
+    let position: i64 = position.parse().map_err(|_| place.wrong("the moving factor is not a number"))?;
     let Some((last, place)) = words.next() else { return Ok(Used::NotKnown) };
     let last = Code::parse(last.as_bytes()).ok_or_else(|| place.wrong("the last code is not one of 6 to 8 digits"))?;
     let Some((time, place)) = words.next() else { return Ok(Used::NotKnown) };
@@ -159,10 +161,12 @@ fn used(
         .ok_or_else(|| place.wrong("the time of the last code is none (it looks like 2027-03-31T18:00:00L)"))?;
     let Some(generator) = code::Generator::new(secret, shape) else { return Ok(Used::NotKnown) };
     let devices = [(generator, shape)];
-    // liboath read the clock twice; a step may have ended in between.
-    let (from, to) = (i64::from(position).saturating_sub(1), i64::from(position).saturating_add(1));
+    // Some versions write a position in the past without its sign; and the clock was read twice, so a step may have ended in
+    // between.
+    let reach = position.saturating_abs().min(MOST_STEPS).saturating_add(1);
     let times = moments(local, offset);
-    let found = times.filter_map(|time| code::search(&last, &devices, time, from, to)).map(|seen| seen.step).max();
+    let search = |time| code::search(&last, &devices, time, reach.saturating_neg(), reach);
+    let found = times.filter_map(search).map(|seen| seen.step).max();
     code::burn_stack();
     Ok(found.map_or(Used::NotKnown, Used::Upto))
 }
@@ -279,6 +283,7 @@ mod tests {
         assert_eq!(used("0\t07081804\t2005-03-18T03:58:29L", 7200), step, "two hours east");
         assert_eq!(used("1 07081804 2005-03-18T01:58:02L", 0), step, "the phone was ahead");
         assert_eq!(used("-2 07081804 2005-03-18T01:59:29L", 0), step, "the phone was behind");
+        assert_eq!(used("2 07081804 2005-03-18T01:59:29L", 0), step, "the same, without the sign");
         assert_eq!(used("1 07081804 2005-03-18T01:58:29L", 0), step, "the step ended between two looks at the clock");
         assert_eq!(used("0 07081804 2005-03-18T01:58:29L", 3600), Used::NotKnown, "another zone's time");
         assert_eq!(used("0 07081805 2005-03-18T01:58:29L", 0), Used::NotKnown, "no code of this key");

@@ -48,7 +48,10 @@ pub struct Taking<'a> {
     source: Source,
     label: Label,
     now: Now,
+    /// One a record.
     rows: Vec<Row>,
+    /// What stands beside each.
+    beside: Vec<Vec<Row>>,
 }
 
 /// A device whose user is known, and the row that speaks of it.
@@ -74,7 +77,8 @@ struct Planned {
 pub fn take(desk: &Desk, manner: &Manner, source: Source, records: Vec<Record>) -> Result<Vec<Row>, Ending> {
     let vault = desk.vault()?;
     let label = device::parse_label(&manner.label)?;
-    let mut taking = Taking { desk, vault, manner, source, label, now: desk.now()?, rows: Vec::new() };
+    let mut taking =
+        Taking { desk, vault, manner, source, label, now: desk.now()?, rows: Vec::new(), beside: Vec::new() };
     let mut people: Vec<(Account, Vec<Candidate>)> = Vec::new();
     for record in records {
         let Some((account, candidate)) = taking.sort(record) else { continue };
@@ -89,7 +93,7 @@ pub fn take(desk: &Desk, manner: &Manner, source: Source, records: Vec<Record>) 
         taking.person(&account, candidates);
     }
     drop(exclusive);
-    Ok(taking.rows)
+    Ok(taking.all_rows())
 }
 
 impl Taking<'_> {
@@ -109,16 +113,16 @@ impl Taking<'_> {
         let beside = beside.into_iter().map(|(what, why)| Row {
             user: row.user.clone(),
             from: row.from.clone(),
-            line: None,
+            line: row.line,
             what,
             outcome: Outcome::NotTaken,
             why,
             device: None,
             facts: None,
         });
-        let beside: Vec<_> = beside.collect();
+        let beside = beside.collect();
         self.rows.push(row);
-        self.rows.extend(beside);
+        self.beside.push(beside);
         match (account, token) {
             (Ok(account), Ok(token)) => Some((account, Candidate { row: place, token, remarks })),
             (_, Err(why)) | (Err(why), _) => {
@@ -126,6 +130,15 @@ impl Taking<'_> {
                 None
             }
         }
+    }
+
+    /// The rows in the order of the records. What stands beside a device that is refused is of no interest.
+    fn all_rows(self) -> Vec<Row> {
+        let with_beside = self.rows.into_iter().zip(self.beside).flat_map(|(row, beside)| {
+            let is_refused = row.outcome == Outcome::Refused;
+            std::iter::once(row).chain(beside.into_iter().filter(move |_| !is_refused))
+        });
+        with_beside.collect()
     }
 
     fn tell(&mut self, row: usize, outcome: Outcome, why: impl Into<String>) {
@@ -158,13 +171,12 @@ impl Taking<'_> {
         if planned.is_empty() {
             return;
         }
-        let is_replacing = import.is_replacing();
-        let word = match (is_replacing, import.is_beside()) {
+        let word = match (import.is_replacing(), import.is_beside()) {
             (true, _) => "replaced",
             (false, true) => "device_added",
             (false, false) => "enrolled",
         };
-        let stored = if self.manner.dry_run { Ok(None) } else { self.store(account, import, is_replacing).map(Some) };
+        let stored = if self.manner.dry_run { Ok(None) } else { self.store(account, import).map(Some) };
         match stored {
             Ok(enrollment) => self.done(account, planned, enrollment, word),
             Err(why) => {
@@ -186,7 +198,12 @@ impl Taking<'_> {
         if let Some(twin) = import.twin(&token.secret) {
             let label = quoted(twin.label.as_str());
             return Err(if twin.enabled {
-                (Outcome::Here, format!("{label} of {user} has this very key"))
+                let weak = if twin.secret.is_weak() {
+                    format!("; {}", weak_remark(twin.secret.bits(), user))
+                } else {
+                    String::new()
+                };
+                (Outcome::Here, format!("{label} of {user} has this very key{weak}"))
             } else {
                 refused(format!(
                     "{label} of {user} has this key and is disabled; see: qrtotp device enable {user} {label}"
@@ -204,7 +221,7 @@ impl Taking<'_> {
                 let why = format!("{bits} bits are too few to be safe (RFC 4226: 128)");
                 return Err(refused(format!("{why}; {how}: qrtotp enroll {user}")));
             }
-            remarks.push(format!("WEAK, {bits} bits: change it soon, with: qrtotp rotate {user}"));
+            remarks.push(weak_remark(bits, user));
         }
         let spent = match token.used {
             Used::None => None,
@@ -222,9 +239,9 @@ impl Taking<'_> {
         Ok(Planned { row, id, label, from, why: remarks.join("; ") })
     }
 
-    fn store(&self, account: &Account, import: Import, is_replacing: bool) -> Result<EnrollmentId, Ending> {
+    fn store(&self, account: &Account, import: Import) -> Result<EnrollmentId, Ending> {
         let desk = self.desk;
-        if is_replacing {
+        if self.manner.replace {
             // Who holds one could add a device to what starts afresh.
             issue::end_all(desk, &self.vault, account, "replaced")?;
         } else if import.is_beside() {
@@ -256,6 +273,10 @@ impl Taking<'_> {
             }
         }
     }
+}
+
+fn weak_remark(bits: usize, user: &str) -> String {
+    format!("WEAK, {bits} bits: change it soon, with: qrtotp rotate {user}")
 }
 
 /// What a person has to know of codes that are spent: nothing where they are over anyway.
