@@ -16,11 +16,14 @@ pub struct Import {
     credentials: Credentials,
     claims: Vec<Entry>,
     onto: Onto,
-    /// The devices that go, and the highest step that was claimed of each.
-    going: Vec<(Device, Option<Step>)>,
+    /// The devices that go.
+    going: Vec<Going>,
     /// Whether what goes could not be read, and so may know of codes that were used.
     is_past_unknown: bool,
 }
+
+/// A device that goes, and the highest step that was claimed of it.
+type Going = (Device, Option<Step>);
 
 /// What it is stored onto.
 enum Onto {
@@ -135,11 +138,7 @@ fn obstacle(credentials: &Credentials, account: &Account) -> Option<NotStored> {
 }
 
 /// The devices that are there, each with the highest step that was claimed of it. `None` where there is no enrollment.
-fn going(
-    vault: &Vault,
-    occasion: &Occasion<'_>,
-    limits: &Limits,
-) -> Result<Option<Vec<(Device, Option<Step>)>>, Trouble> {
+fn going(vault: &Vault, occasion: &Occasion<'_>, limits: &Limits) -> Result<Option<Vec<Going>>, Trouble> {
     let Some(room) = vault.room(occasion.account.uid)? else { return Ok(None) };
     let (credentials, _) = room.credentials()?;
     let (state, _) = room.journal(&credentials)?.read()?.fold(limits);

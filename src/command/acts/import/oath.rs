@@ -187,6 +187,7 @@ fn moments(local: u64, offset: &dyn Fn(WallTime) -> Option<i32>) -> impl Iterato
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "tests may reckon plainly: an overflow there fails the test")]
 mod tests {
     use super::*;
     use proptest::prelude::*;
