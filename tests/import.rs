@@ -312,6 +312,7 @@ fn a_file_elsewhere_that_is_roots_or_the_users_is_taken_for_who_is_named() {
     assert!(why(&rows, 0).contains("others could read the file"), "{}", why(&rows, 0));
     let (_, rows) = import(&sandbox, &["google-authenticator", "/var/lib/otp/alice", "--user", "bob"]);
     assert_eq!(rows[0]["outcome"], "came_over", "root says so, and the file is root's");
+    assert!(why(&rows, 0).contains("alice HAS THE SAME KEY"), "{}", why(&rows, 0));
     write("/var/lib/otp/alice", 2001, 0o600, google_file(&key, ""));
     let (_, rows) = import(&sandbox, &["google-authenticator", "/var/lib/otp/alice", "--user", "carol"]);
     assert!(why(&rows, 0).contains("belongs to user id 2001"), "{rows:?}");
@@ -348,7 +349,8 @@ fn every_type_of_line_of_pam_oath_comes_over_or_is_refused_by_line_and_column() 
     text += &format!("HOTP carol - {one} 7\nHOTP/E/8 carol - {one}\nHOTP/T45 carol - {one}\n");
     text += &format!("HOTP/T30 nobody-there - {one}\nHOTP/T30 dave\nHOTP/T30 dave - abc\nHOTP/T30 dave - 00\n");
     text += &format!("HOTP/T30 dave 4711 {one} zero\nHOTP/T30 mallory 4711 {}\n", hex().0);
-    text += &format!("HOTP/T30 dave + {}", hex().0);
+    let shared = hex().0;
+    text += &format!("HOTP/T30 dave + {shared}\nHOTP/T30 nobody-enrolled - {shared}");
     write("/etc/users.oath", 0, 0o600, &text);
     let (ran, rows) = import(&sandbox, &["oath"]);
     let expected = [
@@ -372,9 +374,11 @@ fn every_type_of_line_of_pam_oath_comes_over_or_is_refused_by_line_and_column() 
         "mallory: PIN: not_taken_over",
         "dave: key of 160 bits, SHA1/6/30: came_over",
         "dave: password before the code (+): not_taken_over",
+        "nobody-enrolled: key of 160 bits, SHA1/6/30: came_over",
     ];
     assert_eq!(lines(&rows), expected);
     assert_eq!((ran.code, rows[6]["line"].as_u64(), rows[6]["from"].as_str()), (1, Some(9), Some("/etc/users.oath")));
+    assert!(why(&rows, rows.len() - 1).contains("dave HAS THE SAME KEY"), "{rows:?}");
     let labels: Vec<_> = rows.iter().take(3).map(|row| row["device"]["label"].as_str().unwrap()).collect();
     assert_eq!(labels, ["phone", "phone 2", "phone 3"]);
     for (user, phone) in &phones {

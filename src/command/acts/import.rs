@@ -56,7 +56,8 @@ fn google_authenticator(desk: &Desk, options: &GoogleOptions) -> Result<(), Endi
             let account = desk.account(user)?;
             let read = opening::read(file, Owner::UserOrRoot(account.uid.0), google::MOST);
             let missing = || Ending::new(Code::No, format!("{}: there is no such file", printable(file)));
-            records.push(google_record(&account, file, read.transpose().ok_or_else(missing)?));
+            let read = read.transpose().ok_or_else(missing)?;
+            records.push(google_record(&account, &std::path::absolute(file)?, read));
         }
         (Some(user), None) => {
             let account = desk.account(user)?;
@@ -151,7 +152,7 @@ fn google_next(rows: &[Row]) -> Vec<String> {
 }
 
 fn oath_users(desk: &Desk, options: &OathOptions) -> Result<(), Ending> {
-    let path = printable(&options.file);
+    let path = printable(&std::path::absolute(&options.file)?);
     let fail = |why: String| Ending::new(Code::No, format!("{path}: {why}"));
     let read = opening::read(&options.file, Owner::Root, oath::MOST).map_err(fail)?;
     let keys = read.ok_or_else(|| fail("there is no such file".to_owned()))?;

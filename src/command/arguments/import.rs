@@ -56,7 +56,7 @@ pub struct GoogleOptions {
     /// Whose.
     #[arg(long, required_unless_present = "homes", conflicts_with = "homes")]
     pub user: Option<String>,
-    /// Of every account of this machine that has such a file in its home.
+    /// Of every account in /etc/passwd that has such a file in its home; others by --user.
     #[arg(long)]
     pub homes: bool,
     /// What to do with what is found.

@@ -1,13 +1,18 @@
 //! What becomes of the devices that were found: all of one user are stored at once, or none; what is wrong with one user or
 //! one record stops no other.
 
+use std::collections::HashMap;
+use std::hash::RandomState;
+
 use qrtotp_core::enroll::{Draft, Import, Occasion};
 use qrtotp_core::events::{Kind, Printable};
+use qrtotp_core::otp::Secret;
 use qrtotp_core::vault::Vault;
 use qrtotp_core::words::{Account, DeviceId, EnrollmentId, Label, Now, Step, WallTime};
 
 use super::answer::{Facts, Outcome, Row};
 use super::token::{Token, Used};
+use crate::acts::keys::Keys;
 use crate::acts::{device, issue};
 use crate::arguments::import::Manner;
 use crate::desk::{Desk, quoted};
@@ -48,6 +53,11 @@ pub struct Taking<'a> {
     source: Source,
     label: Label,
     now: Now,
+    /// The keys that are enrolled here, to find those that two people have.
+    keys: Keys,
+    /// Who came over with a key, by a number that nobody else knows.
+    owners: HashMap<u64, String>,
+    hasher: RandomState,
     /// One a record.
     rows: Vec<Row>,
     /// What stands beside each.
@@ -77,8 +87,19 @@ struct Planned {
 pub fn take(desk: &Desk, manner: &Manner, source: Source, records: Vec<Record>) -> Result<Vec<Row>, Ending> {
     let vault = desk.vault()?;
     let label = device::parse_label(&manner.label)?;
-    let mut taking =
-        Taking { desk, vault, manner, source, label, now: desk.now()?, rows: Vec::new(), beside: Vec::new() };
+    let mut taking = Taking {
+        desk,
+        vault,
+        manner,
+        source,
+        label,
+        now: desk.now()?,
+        keys: Keys::of(desk)?,
+        owners: HashMap::new(),
+        hasher: RandomState::new(),
+        rows: Vec::new(),
+        beside: Vec::new(),
+    };
     let mut people: Vec<(Account, Vec<Candidate>)> = Vec::new();
     for record in records {
         let Some((account, candidate)) = taking.sort(record) else { continue };
@@ -188,7 +209,7 @@ impl Taking<'_> {
 
     /// Whether a device may come over, and as what.
     fn plan(
-        &self,
+        &mut self,
         account: &Account,
         occasion: &Occasion<'_>,
         import: &mut Import,
@@ -223,6 +244,9 @@ impl Taking<'_> {
             }
             remarks.push(weak_remark(bits, user));
         }
+        remarks.extend(self.sharer(&token.secret, user).map(|other| {
+            format!("{other} HAS THE SAME KEY: either can be the other; change one, with: qrtotp rotate {user}")
+        }));
         let spent = match token.used {
             Used::None => None,
             Used::Upto(step) => Some(step),
@@ -237,6 +261,15 @@ impl Taking<'_> {
         remarks.insert(0, format!("as {}", quoted(label.as_str())));
         let from = self.rows.get(row).map(|row| row.from.clone()).unwrap_or_default();
         Ok(Planned { row, id, label, from, why: remarks.join("; ") })
+    }
+
+    /// Somebody else who has the key.
+    fn sharer(&mut self, secret: &Secret, user: &str) -> Option<String> {
+        let enrolled = self.keys.owner_of(secret).map(|owned| owned.user.to_string());
+        let number = secret.hashed_by(&self.hasher);
+        let known = enrolled.or_else(|| self.owners.get(&number).cloned());
+        self.owners.entry(number).or_insert_with(|| user.to_owned());
+        known.filter(|known| known != user)
     }
 
     fn store(&self, account: &Account, import: Import) -> Result<EnrollmentId, Ending> {
