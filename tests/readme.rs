@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 
 use qrtotp_core::policy::alerts::{self, Counted};
 use qrtotp_core::policy::keys::{Default, OF_COMMANDS, OF_LOGINS};
 use qrtotp_core::policy::rules::{Action, KEYS};
 use qrtotp_tests::paper;
-use qrtotp_tests::product::{POLICY, STATE, Parameters, STATE, example};
+use qrtotp_tests::product::{POLICY, Parameters, STATE, example};
 use qrtotp_tests::sandbox::Sandbox;
 use qrtotp_tests::script::{Script, code};
 use qrtotp_tests::ssh::config_of;
@@ -67,6 +68,21 @@ fn words(command: &str) -> Vec<String> {
     words.into_iter().filter(|word| !word.is_empty()).skip(1).collect()
 }
 
+/// A picture that an app shows for bob.
+const EXPORT: &str = "/tmp/export.png";
+
+/// Files of other modules, and the export of an app, each with a device of bob.
+fn lay_out_what_bob_had() {
+    let uri = "otpauth-migration://offline?data=CjQKFDEyMzQ1Njc4OTAxMjM0NTY3ODkwEgxib2JAdGVzdGhvc3QaCHRlc3Rob3N0IAEoATACEAEYASAAKAU%3D";
+    paper::write(&paper::code(uri, 4), EXPORT);
+    fs::write("/etc/users.oath", format!("HOTP/T30/6 bob - {}\n", "1f".repeat(20))).unwrap();
+    let file = "GEZDGNBVGY3TQOJQGEZDGNBVGY\n\" DISALLOW_REUSE\n\" TOTP_AUTH\n11112222\n";
+    fs::write("/home/bob/.google_authenticator", file).unwrap();
+    for path in ["/etc/users.oath", "/home/bob/.google_authenticator"] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
 /// Runs a command as somebody would who has read so far: alice is enrolled, and what is named is there.
 fn try_out(command: &str) {
     let sandbox = Sandbox::new();
@@ -111,6 +127,10 @@ fn try_out(command: &str) {
             *word = format!("/tmp/{name}");
             fs::write(&*word, text).unwrap();
         }
+    }
+    if command.starts_with("qrtotp import") {
+        lay_out_what_bob_had();
+        words.iter_mut().filter(|word| *word == "export.png").for_each(|word| *word = EXPORT.to_owned());
     }
     let ran = sandbox.qrtotp_told(&alice.phone.code(), &words.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(ran.code, 0, "{command}: {ran:?}");

@@ -38,6 +38,8 @@ tmux tmux
 oathtool oathtool
 zbarimg zbar-tools
 google-authenticator libpam-google-authenticator
+/usr/lib/$(uname -m)-linux-gnu/security/pam_oath.so libpam-oath
+/usr/share/zoneinfo/Asia/Kolkata tzdata
 fail2ban-regex fail2ban
 gzip gzip
 xz xz-utils

@@ -2,6 +2,7 @@
 
 mod examples;
 pub mod generate;
+pub mod import;
 pub mod pictures;
 pub mod questions;
 pub mod report;
@@ -156,6 +157,9 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Come over from google-authenticator, from pam_oath, or from an app, with the devices that people have.
+    #[command(subcommand)]
+    Import(import::ImportAct),
     /// What is searched for keys.
     #[command(flatten)]
     Search(Search),

@@ -101,6 +101,7 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::Picture(PictureAct::Brand(BrandAct::Check)) => acts::brand::check(&desk),
         Command::Picture(PictureAct::QrTest) => acts::qr_test::run(&desk),
         Command::Gc { yes } => acts::gc::run(&desk, *yes),
+        Command::Import(act) => acts::import::run(&desk, act),
         Command::Search(Search::Scan(options)) => acts::scan::run(&desk, options),
         Command::Switch(SwitchAct::Enable(options)) => acts::switch::enable(&desk, options),
         Command::Switch(SwitchAct::Disable(options)) => acts::switch::disable(&desk, options),

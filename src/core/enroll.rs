@@ -2,8 +2,10 @@
 //! What a login stores, which holds no lock but that of the user's folder, is in `at_login`.
 
 mod at_login;
+mod imported;
 
 pub use at_login::{Permit, Stored, store_at_login, store_recovery};
+pub use imported::Import;
 
 use zeroize::Zeroizing;
 

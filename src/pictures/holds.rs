@@ -7,6 +7,7 @@ use qrtotp_core::otp::Secret;
 use zeroize::Zeroizing;
 
 use crate::migration;
+pub use crate::migration::Export;
 
 /// What a text is.
 #[derive(Debug)]
@@ -59,8 +60,8 @@ pub fn what(text: &str) -> Holds {
     if let Some(rest) = after(text, "otpauth://") {
         return Holds::Key(Box::new(key(rest)));
     }
-    if let Some(rest) = after(text, "otpauth-migration://") {
-        return export(rest).map_or(Holds::UnreadableExport, Holds::Export);
+    if after(text, "otpauth-migration://").is_some() {
+        return export_of(text).map_or(Holds::UnreadableExport, |export| Holds::Export(export.keys));
     }
     for scheme in ["https", "http"] {
         if let Some(rest) = after(text, scheme).and_then(|rest| rest.strip_prefix("://")) {
@@ -123,17 +124,17 @@ pub(crate) fn secret_of(text: &str) -> (usize, Option<Secret>) {
     let text = text.get(..end).unwrap_or("");
     let bits = text.chars().filter(|c| is_base32(*c)).count().saturating_mul(5);
     // The last character of a key may hold bits that belong to no byte.
-    (bits & !7, Secret::from_base32(text).ok())
+    (bits & !7, Secret::from_base32_or_weak(text).ok())
 }
 
 fn is_base32(c: char) -> bool {
     c.is_ascii_alphabetic() || ('2'..='7').contains(&c)
 }
 
-/// `offline?data=...`
-fn export(rest: &str) -> Option<Vec<Key>> {
-    let query = rest.split_once('?')?.1;
-    migration::keys(&parameter(query, "data")?)
+/// What an app moves its accounts with, and which picture of how many it is. `None` where the text is none, or damaged.
+pub fn export_of(text: &str) -> Option<Export> {
+    let query = after(text.trim(), "otpauth-migration://")?.split_once('?')?.1;
+    migration::export(&parameter(query, "data")?)
 }
 
 #[cfg(test)]
@@ -169,7 +170,7 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_key_does_not_hide_the_rest() {
         let short = read("OTPAUTH://HOTP/ACME:bob?SECRET=JBSWY3DPEHPK3PXP&counter=7");
-        assert_eq!((short.kind.as_str(), short.bits, short.secret.is_some()), ("hotp", 80, false));
+        assert_eq!((short.kind.as_str(), short.bits, short.secret.is_some()), ("hotp", 80, true));
         assert_eq!((short.issuer.as_deref(), short.counter.as_deref()), (Some("ACME"), Some("7")));
         let bare = read("otpauth://totp");
         assert_eq!((bare.bits, bare.account), (0, None));

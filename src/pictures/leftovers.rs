@@ -12,7 +12,7 @@
 use std::io;
 use std::ops::Range;
 
-use data_encoding::{BASE32_NOPAD, HEXLOWER_PERMISSIVE};
+use data_encoding::HEXLOWER_PERMISSIVE;
 use memchr::{memchr, memchr_iter, memchr2_iter, memmem};
 use percent_encoding::percent_decode_str;
 use qrtotp_core::otp::Secret;
@@ -156,7 +156,7 @@ impl Search<'_> {
     }
 
     fn known(&self, text: Option<&[u8]>) -> Option<Secret> {
-        let secret = Secret::from_base32(std::str::from_utf8(text?).ok()?).ok()?;
+        let secret = Secret::from_base32_or_weak(std::str::from_utf8(text?).ok()?).ok()?;
         (self.is_known)(&secret).then_some(secret)
     }
 }
@@ -371,7 +371,7 @@ fn oath_user(line: &[u8]) -> Option<Key> {
         digits: digits.map(str::to_owned),
         period: period.map(str::to_owned),
         bits: bytes.len().saturating_mul(8),
-        secret: Secret::from_base32(&Zeroizing::new(BASE32_NOPAD.encode(&bytes))).ok(),
+        secret: Secret::from_bytes_or_weak(&bytes).ok(),
         ..Key::default()
     })
 }

@@ -1,7 +1,7 @@
 //! What Google Authenticator moves accounts to another phone with: base64 of a message of protocol buffers, which holds one
 //! message an account.
 
-use data_encoding::{BASE32_NOPAD, BASE64, BASE64_NOPAD, BASE64URL_NOPAD};
+use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD};
 use qrtotp_core::otp::Secret;
 use zeroize::Zeroizing;
 
@@ -12,6 +12,9 @@ const MOST: usize = 100;
 
 /// Numbers of the fields.
 const ACCOUNT: u64 = 1;
+const PICTURES: u64 = 3;
+const PICTURE: u64 = 4;
+const BATCH: u64 = 5;
 const SECRET: u64 = 1;
 const NAME: u64 = 2;
 const ISSUER: u64 = 3;
@@ -20,24 +23,38 @@ const DIGITS: u64 = 5;
 const KIND: u64 = 6;
 const COUNTER: u64 = 7;
 
-/// The accounts in the parameter `data`. `None` where it is damaged.
-pub fn keys(data: &str) -> Option<Vec<Key>> {
+/// What one picture of an export holds.
+#[derive(Debug)]
+pub struct Export {
+    /// The accounts.
+    pub keys: Vec<Key>,
+    /// Which picture it is, counted from 1.
+    pub picture: u64,
+    /// How many pictures the export has.
+    pub pictures: u64,
+    /// Tells the pictures of one export from those of another.
+    pub batch: u64,
+}
+
+/// What the parameter `data` holds. `None` where it is damaged.
+pub fn export(data: &str) -> Option<Export> {
     // A `+` may have become a blank on the way.
     let data = Zeroizing::new(data.replace(' ', "+"));
     let unpadded = data.trim_end_matches('=').as_bytes();
     let decoded = BASE64.decode(data.as_bytes());
     let decoded = decoded.or_else(|_| BASE64_NOPAD.decode(unpadded)).or_else(|_| BASE64URL_NOPAD.decode(unpadded));
     let message = Zeroizing::new(decoded.ok()?);
-    let mut keys = Vec::new();
+    let mut export = Export { keys: Vec::new(), picture: 1, pictures: 1, batch: 0 };
     for field in Fields(&message) {
-        if let (ACCOUNT, Value::Bytes(account)) = field? {
-            keys.push(key(account)?);
-        }
-        if keys.len() >= MOST {
-            break;
+        match field? {
+            (ACCOUNT, Value::Bytes(account)) if export.keys.len() < MOST => export.keys.push(key(account)?),
+            (PICTURES, Value::Number(number)) => export.pictures = number.max(1),
+            (PICTURE, Value::Number(number)) => export.picture = number.saturating_add(1),
+            (BATCH, Value::Number(number)) => export.batch = number,
+            _ => {}
         }
     }
-    (!keys.is_empty()).then_some(keys)
+    (!export.keys.is_empty()).then_some(export)
 }
 
 fn key(message: &[u8]) -> Option<Key> {
@@ -46,13 +63,14 @@ fn key(message: &[u8]) -> Option<Key> {
         match field? {
             (SECRET, Value::Bytes(bytes)) => {
                 key.bits = bytes.len().saturating_mul(8);
-                key.secret = Secret::from_base32(&Zeroizing::new(BASE32_NOPAD.encode(bytes))).ok();
+                key.secret = Secret::from_bytes_or_weak(bytes).ok();
             }
             (NAME, Value::Bytes(name)) => key.account = text(name),
             (ISSUER, Value::Bytes(issuer)) => key.issuer = text(issuer),
-            (ALGORITHM, Value::Number(number)) => key.algorithm = algorithm(number).map(str::to_owned),
-            (DIGITS, Value::Number(2)) => key.digits = Some("8".to_owned()),
+            (ALGORITHM, Value::Number(number)) => key.algorithm = algorithm(number),
+            (DIGITS, Value::Number(number)) => key.digits = digits(number),
             (KIND, Value::Number(1)) => key.kind = "hotp".to_owned(),
+            (KIND, Value::Number(number)) if number > 2 => key.kind = unknown(number),
             (COUNTER, Value::Number(number)) => key.counter = Some(number.to_string()),
             _ => {}
         }
@@ -64,13 +82,29 @@ fn text(bytes: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(bytes).into_owned()).filter(|text| !text.is_empty())
 }
 
-fn algorithm(number: u64) -> Option<&'static str> {
+/// `None` where it says what everybody takes for granted.
+fn algorithm(number: u64) -> Option<String> {
     match number {
-        2 => Some("SHA256"),
-        3 => Some("SHA512"),
-        4 => Some("MD5"),
-        _ => None,
+        0 | 1 => None,
+        2 => Some("SHA256".to_owned()),
+        3 => Some("SHA512".to_owned()),
+        4 => Some("MD5".to_owned()),
+        other => Some(unknown(other)),
     }
+}
+
+/// The same.
+fn digits(number: u64) -> Option<String> {
+    match number {
+        0 | 1 => None,
+        2 => Some("8".to_owned()),
+        other => Some(unknown(other)),
+    }
+}
+
+/// What is not known must not be taken for what is usual.
+fn unknown(number: u64) -> String {
+    format!("unknown ({number})")
 }
 
 enum Value<'a> {
@@ -148,7 +182,7 @@ mod tests {
             message.extend([0x0a, u8::try_from(account.len()).unwrap()]);
             message.extend(account);
         }
-        message.extend(b"\x10\x01\x18\x01\x20\x00");
+        message.extend(b"\x10\x01\x18\x03\x20\x01\x28\x4d");
         message
     }
 
@@ -157,7 +191,9 @@ mod tests {
         for data in
             [BASE64.encode(&sample()), BASE64.encode(&sample()).replace('+', " "), BASE64URL_NOPAD.encode(&sample())]
         {
-            let keys = keys(&data).unwrap();
+            let export = export(&data).unwrap();
+            assert_eq!((export.picture, export.pictures, export.batch), (2, 3, 77));
+            let keys = export.keys;
             let names: Vec<_> =
                 keys.iter().map(|key| (key.kind.as_str(), key.account.as_deref().unwrap(), key.bits)).collect();
             assert_eq!(names, [("totp", "alice", 160), ("hotp", "bob", 80)]);
@@ -169,18 +205,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_known_is_not_taken_for_the_usual() {
+        let account = b"\x0a\x0212\x20\x09\x28\x05\x30\x04";
+        let message = [b"\x0a\x0a".as_slice(), account].concat();
+        let export = export(&BASE64.encode(&message)).unwrap();
+        let key = &export.keys[0];
+        assert_eq!((key.kind.as_str(), key.algorithm.as_deref()), ("unknown (4)", Some("unknown (9)")));
+        assert_eq!((key.digits.as_deref(), export.picture, export.pictures), (Some("unknown (5)"), 1, 1));
+    }
+
+    #[test]
     fn what_is_damaged_is_no_export() {
         let whole = sample();
         for damaged in [&b""[..], b"\xff", b"\x0a\x7f", whole.get(..9).unwrap(), b"\x0b"] {
-            assert!(keys(&BASE64.encode(damaged)).is_none(), "{damaged:?}");
+            assert!(export(&BASE64.encode(damaged)).is_none(), "{damaged:?}");
         }
-        assert!(keys("no base64!").is_none());
+        assert!(export("no base64!").is_none());
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = keys(&BASE64.encode(&bytes));
+            let _ = export(&BASE64.encode(&bytes));
         }
     }
 }

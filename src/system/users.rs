@@ -1,6 +1,7 @@
 //! Users and groups, from the name service.
 
 use std::ffi::CString;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, User, getgrouplist};
@@ -33,6 +34,13 @@ impl Directory for Users {
             Err(error) if means_absent(error) => Ok(false),
             Err(_) => Err(LookupFailed),
         }
+    }
+}
+
+impl Users {
+    /// The home of an account; `None` where there is no such account, or the name service fails.
+    pub fn home(&self, name: &UserName) -> Option<PathBuf> {
+        User::from_name(name.as_str()).ok().flatten().map(|user| user.dir)
     }
 }
 

@@ -47,7 +47,7 @@ pub fn run(arguments: &Arguments, path: &Path) -> Result<(), Ending> {
 }
 
 /// Opens whatever a person names, as long as it is a file.
-fn open(path: &Path) -> Result<File, String> {
+pub fn open(path: &Path) -> Result<File, String> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let failed = |errno: rustix::io::Errno| std::io::Error::from(errno).to_string();
     let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;

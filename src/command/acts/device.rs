@@ -46,8 +46,13 @@ pub fn end_replaced(desk: &Desk, room: &Room, credentials: &mut Credentials) -> 
     Ok(())
 }
 
-/// Whether a device is good, and how long where another one was enrolled in its place.
+/// Whether a device is good, and how long where another one was enrolled in its place; and whether its key is weak.
 pub fn state_text(device: &Device, credentials: &Credentials) -> String {
+    let state = life_text(device, credentials);
+    if device.secret.is_weak() { format!("{state}, weak: {} bits", device.secret.bits()) } else { state }
+}
+
+fn life_text(device: &Device, credentials: &Credentials) -> String {
     let Some(replaced) = device.replaced else {
         return if device.enabled { "enabled" } else { "disabled" }.to_owned();
     };
@@ -68,6 +73,8 @@ pub fn as_json(device: &Device) -> Value {
         "enabled": device.enabled,
         "replaced": device.replaced.map(|replaced| json!({ "by": replaced.by, "until": replaced.until.to_string() })),
         "ticket": device.ticket,
+        "secret_bits": device.secret.bits(),
+        "weak": device.secret.is_weak(),
     })
 }
 

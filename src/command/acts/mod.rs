@@ -8,6 +8,7 @@ pub mod enroll;
 pub mod export;
 pub mod gc;
 pub mod generate;
+pub mod import;
 pub mod init;
 mod issue;
 mod keys;

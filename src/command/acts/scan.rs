@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use self::content::Content;
 use self::finding::{Finding, Gathered, OfFile};
+pub use self::walk::printable;
 use self::walk::{Root, Walk};
 use super::keys::Keys;
 use super::picture_reader;

@@ -2,8 +2,8 @@
 
 use qrtotp_core::budget::State;
 use qrtotp_core::remember;
-use qrtotp_core::vault::{Credentials, Vault};
-use qrtotp_core::words::{Account, Source, Uid, WallTime};
+use qrtotp_core::vault::{Credentials, Device, Vault};
+use qrtotp_core::words::{Account, Source, Uid, UserName, WallTime};
 use serde_json::{Value, json};
 
 use super::{device, print, ticket};
@@ -174,7 +174,7 @@ pub fn everybody(desk: &Desk, vault: &Vault) -> Result<Vec<Report>, Ending> {
 /// The account that a folder's credentials name; the number itself where they cannot be read.
 fn named(vault: &Vault, uid: Uid) -> Account {
     let read = vault.room(uid).ok().flatten().and_then(|room| room.credentials().ok());
-    let number = qrtotp_core::words::UserName::of_uid(uid);
+    let number = UserName::of_uid(uid);
     Account { name: read.map_or(number, |(credentials, _)| credentials.user), uid }
 }
 
@@ -207,9 +207,19 @@ fn installation(desk: &Desk, vault: &Vault) -> Result<(), Ending> {
         lines
             .push(format!("picture  {} still holds a key of {of}; destroy it", clean(&picture.path.to_string_lossy())));
     }
+    let weak: Vec<_> = reports.iter().flat_map(Report::weak).collect();
+    lines.extend(weak.iter().map(|(user, device)| {
+        format!(
+            "weak     {} of {user} has {} bits; change it: qrtotp rotate {user}",
+            device.label,
+            device.secret.bits()
+        )
+    }));
     lines.push(format!("users    {}", if users.is_empty() { "none".to_owned() } else { users.join(", ") }));
     let value = json!({
         "pictures": left.iter().map(|picture| json!({ "uid": picture.uid, "path": picture.path })).collect::<Vec<_>>(),
+        "weak": weak.iter().map(|(user, device)| json!({ "user": user, "device": device.id, "label": device.label }))
+            .collect::<Vec<_>>(),
         "config": desk.config,
         "state": policy.state_dir,
         "events": policy.events_file,
@@ -275,6 +285,12 @@ impl Report {
         credentials.recovery.iter().filter(|kept| !state.spent.contains(&kept.selector)).count()
     }
 
+    /// The devices that are good and whose keys are below 128 bits.
+    pub fn weak(&self) -> impl Iterator<Item = (&UserName, &Device)> {
+        let good = self.credentials.iter().flat_map(Credentials::weak).filter(|device| device.enabled);
+        good.map(|device| (&self.account.name, device))
+    }
+
     fn to_json(&self, desk: &Desk) -> Result<Value, Ending> {
         let mut value = json!({
             "user": self.account.name,
@@ -323,10 +339,14 @@ impl Report {
                 lines.push(format!("  revoked    {}: {}", revoked.time, revoked.reason));
             }
             for device in &credentials.devices {
-                let is_plain = device.enabled && device.replaced.is_none();
+                let is_plain = device.enabled && device.replaced.is_none() && !device.secret.is_weak();
                 let state = (!is_plain).then(|| format!(", {}", device::state_text(device, credentials)));
                 let off = state.unwrap_or_default();
                 lines.push(format!("  device     {} ({}{off}), added {}", device.label, device.id, device.added));
+            }
+            if credentials.weak().any(|device| device.enabled) {
+                lines
+                    .push(format!("  weak       a key below 128 bits came over; change it with: qrtotp rotate {user}"));
             }
             lines.push(match credentials.recovery.len() {
                 0 => "  recovery   no codes yet; the next login that can show them does".to_owned(),

@@ -158,7 +158,7 @@ fn make_way(credentials: &mut Credentials, ticket: &Ticket, replaced: Replaced) 
 }
 
 /// The label, or the same with a number where a device has it already: at a login nobody can be asked for another one.
-fn free_label(credentials: &Credentials, wanted: &Label) -> Label {
+pub(super) fn free_label(credentials: &Credentials, wanted: &Label) -> Label {
     let is_free = |label: &Label| credentials.devices.iter().all(|device| device.label != *label);
     let numbered = |number: u32| {
         let end = format!(" {number}");

@@ -39,7 +39,10 @@ impl fmt::Display for BadSecret {
 impl Secret {
     /// Bytes of a key made here: 160 bits, as RFC 4226 recommends.
     pub const MADE: usize = 20;
-    const MIN: usize = 16;
+    /// Bytes below which a key is weak: 128 bits (RFC 4226, section 4, R6).
+    const STRONG: usize = 16;
+    /// Bytes of the weakest key that is taken over from elsewhere: the 80 bits that google-authenticator once made.
+    pub const WEAKEST: usize = 10;
     const MAX: usize = 128;
 
     /// Makes a key of [`Secret::MADE`] bytes.
@@ -57,6 +60,16 @@ impl Secret {
     /// # Errors
     /// [`BadSecret`], which never quotes the text.
     pub fn from_base32(text: &str) -> Result<Self, BadSecret> {
+        let secret = Self::from_base32_or_weak(text)?;
+        if secret.is_weak() { Err(BadSecret::Short(secret.bits())) } else { Ok(secret) }
+    }
+
+    /// The same, down to [`Secret::WEAKEST`] bytes: what an administrator took over from elsewhere, and said that he
+    /// accepts it.
+    ///
+    /// # Errors
+    /// [`BadSecret`], which never quotes the text.
+    pub fn from_base32_or_weak(text: &str) -> Result<Self, BadSecret> {
         let mut clean = Zeroizing::new(Vec::with_capacity(text.len()));
         clean.extend(text.bytes().filter(|b| !matches!(b, b' ' | b'-')).map(|b| b.to_ascii_uppercase()));
         while clean.last() == Some(&b'=') {
@@ -67,10 +80,20 @@ impl Secret {
         let length = BASE32_NOPAD.decode_mut(&clean, &mut bytes).map_err(|partial| bad(partial.error))?;
         bytes.truncate(length);
         match length {
-            0..Self::MIN => Err(BadSecret::Short(length.saturating_mul(8))),
-            Self::MIN..=Self::MAX => Ok(Self(bytes)),
+            0..Self::WEAKEST => Err(BadSecret::Short(length.saturating_mul(8))),
+            Self::WEAKEST..=Self::MAX => Ok(Self(bytes)),
             _ => Err(BadSecret::Long(length.saturating_mul(8))),
         }
+    }
+
+    /// Takes the bytes of a key that was made elsewhere, [`Secret::WEAKEST`] of them at least.
+    ///
+    /// # Errors
+    /// [`BadSecret`] where there are too few or too many.
+    pub fn from_bytes_or_weak(bytes: &[u8]) -> Result<Self, BadSecret> {
+        let mut text = Zeroizing::new(String::with_capacity(BASE32_NOPAD.encode_len(bytes.len())));
+        BASE32_NOPAD.encode_append(bytes, &mut text);
+        Self::from_base32_or_weak(&text)
     }
 
     /// The key in base32 without padding, as authenticator apps take it.
@@ -96,6 +119,11 @@ impl Secret {
     /// How many bits it has.
     pub fn bits(&self) -> usize {
         self.0.len().saturating_mul(8)
+    }
+
+    /// Whether it has fewer than the 128 bits that RFC 4226 asks for.
+    pub fn is_weak(&self) -> bool {
+        self.0.len() < Self::STRONG
     }
 
     /// Whether the other is the same key, in constant time for keys of one length.
@@ -148,6 +176,18 @@ mod tests {
         assert_eq!(Secret::from_base32("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQG").unwrap_err(), BadSecret::Length);
         assert_eq!(Secret::from_base32("").unwrap_err(), BadSecret::Short(0));
         assert_eq!(Secret::from_base32(&"A".repeat(1024)).unwrap_err(), BadSecret::Long(5120));
+    }
+
+    #[test]
+    fn a_short_key_is_read_only_where_weak_ones_are_and_says_that_it_is_one() {
+        let weak = Secret::from_base32_or_weak("GEZDGNBVGY3TQOJQ").unwrap();
+        assert!(weak.is_weak() && weak.bits() == 80);
+        assert_eq!(Secret::from_base32("GEZDGNBVGY3TQOJQ").unwrap_err(), BadSecret::Short(80));
+        assert_eq!(Secret::from_base32_or_weak("GEZDGNBVGY3TQ").unwrap_err(), BadSecret::Short(64));
+        assert!(weak.is_same(&Secret::from_bytes_or_weak(b"1234567890").unwrap()));
+        assert!(!Secret::from_bytes_or_weak(&[7; 16]).unwrap().is_weak());
+        assert_eq!(Secret::from_bytes_or_weak(&[7; 9]).unwrap_err(), BadSecret::Short(72));
+        assert_eq!(Secret::from_bytes_or_weak(&[7; 129]).unwrap_err(), BadSecret::Long(1032));
     }
 
     #[test]

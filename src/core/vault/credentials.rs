@@ -94,6 +94,11 @@ impl Credentials {
         self.devices.iter().filter(|device| device.enabled)
     }
 
+    /// The devices, enabled or not, whose key has fewer than 128 bits: taken over from elsewhere, to be rotated.
+    pub fn weak(&self) -> impl Iterator<Item = &Device> {
+        self.devices.iter().filter(|device| device.secret.is_weak())
+    }
+
     /// Whether a device was enrolled in place of another one that may still be good.
     pub fn has_replaced(&self) -> bool {
         self.enabled().any(|device| device.replaced.is_some())
@@ -233,7 +238,8 @@ fn read_device(file: &str, item: &Spanned<DeValue<'_>>) -> Result<Device, String
         id: section.text("id", DeviceId::parse)?,
         label: section.text("label", Label::parse)?,
         shape,
-        secret: Secret::from_base32(text).map_err(|bad| wrong(&bad))?,
+        // One that is too short for `enroll` was accepted when it was taken over from elsewhere.
+        secret: Secret::from_base32_or_weak(text).map_err(|bad| wrong(&bad))?,
         added: WallTime(section.number("added")?),
         enabled: section.read("enabled", DeValue::as_bool)?,
         ticket: if section.has("ticket") { Some(section.text("ticket", TicketId::parse)?) } else { None },
@@ -290,6 +296,18 @@ mod tests {
         let again = Credentials::parse(&text).unwrap();
         assert_eq!(*again.to_text(), *text);
         assert_eq!(again.enabled().count(), 1);
+    }
+
+    #[test]
+    fn a_weak_device_reads_back_and_is_told_of_and_one_that_is_no_key_does_not() {
+        let key = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+        assert_eq!(sample().weak().count(), 0);
+        let weak = sample().to_text().replacen(key, "GEZDGNBVGY3TQOJQ", 1);
+        let labels: Vec<_> =
+            Credentials::parse(&weak).unwrap().weak().map(|device| device.label.as_str().to_owned()).collect();
+        assert_eq!(labels, ["phone \"red\" \\ \u{e9}"]);
+        let shorter = sample().to_text().replacen(key, "GEZDGNBVGY3TQ", 1);
+        assert!(Credentials::parse(&shorter).unwrap_err().contains("64 bits"));
     }
 
     #[test]

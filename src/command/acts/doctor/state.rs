@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use qrtotp_core::vault::Vault;
+use qrtotp_core::vault::{Credentials, Vault};
 use qrtotp_hosts::finding::Finding;
 
 use crate::acts::print;
@@ -157,6 +157,11 @@ fn user(vault: &Vault, report: &Report, found: &mut Vec<Finding>) {
             found.push(finding.mend(format!("qrtotp recovery {name}; a login through sshd shows new ones too")));
         }
         _ => {}
+    }
+    for device in report.credentials.iter().flat_map(Credentials::weak) {
+        let what = format!("has a key of less than 128 bits in the device {}", device.label.as_str());
+        let finding = Finding::warning("weak-key", format!("user {name}"), what);
+        found.push(finding.mend(format!("qrtotp rotate {name} {}", device.id)));
     }
     journal(vault, report, found);
 }
