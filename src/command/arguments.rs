@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod moving;
 pub mod pictures;
 pub mod questions;
 pub mod report;
@@ -85,6 +86,9 @@ pub enum Command {
         #[arg(long)]
         reason: String,
     },
+    /// Who leaves, and what moves.
+    #[command(flatten)]
+    Moving(moving::MovingAct),
     /// Make, list or end tickets, with which people enroll by themselves at a login.
     #[command(subcommand)]
     Ticket(TicketAct),

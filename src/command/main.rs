@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use arguments::moving::MovingAct;
 use arguments::pictures::{BrandAct, PictureAct};
 use arguments::questions::QuestionAct;
 use arguments::report::ReportAct;
@@ -74,6 +75,7 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::StepUp { user, time, reason } => acts::step_up::run(&desk, user, time, reason),
         Command::Device(act) => acts::device::run(&desk, act),
         Command::Revoke { user, reason } => acts::revoke::run(&desk, user, reason),
+        Command::Moving(MovingAct::Offboard { user, reason }) => acts::offboard::run(&desk, user, reason),
         Command::Policy(act) => acts::policy::run(&desk, act),
         Command::Ticket(act) => acts::ticket::run(&desk, act),
         Command::Rotate(options) => acts::rotate::run(&desk, options),

@@ -222,7 +222,7 @@ impl Register {
                 self.end(line, uid, "replaced", |old| old.authenticator_type == "look_up_secrets");
                 self.bind(line, uid, "look_up_secrets", "");
             }
-            "revoke" => self.end(line, uid, "revoked", |_| true),
+            "revoke" | "offboard" => self.end(line, uid, "revoked", |_| true),
             "collect" => self.end(line, uid, "account_gone", |_| true),
             "device_remove" => self.end(line, uid, "removed", |old| is_device(old, line)),
             "device_disable" => self.change(line, uid, |old| old.turn(line, "disabled")),

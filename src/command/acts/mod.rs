@@ -11,6 +11,7 @@ mod issue;
 mod keys;
 pub mod log;
 pub mod memories;
+pub mod offboard;
 mod outlook;
 pub mod picture_reader;
 pub mod policy;
