@@ -6,6 +6,7 @@
 //! | `arguments` | the command line |
 //! | `desk` | policy, state and ports, opened for one command |
 //! | `ending` | exit codes and messages |
+//! | `passphrase` | what opens a file: typed unseen, or read |
 //! | `reading` | the events, read for one command |
 //! | `screen` | what stands on standard output and what is read from standard input |
 //! | `acts/` | one file a family of subcommands |
@@ -15,6 +16,7 @@ mod acts;
 mod arguments;
 mod desk;
 mod ending;
+mod passphrase;
 mod reading;
 mod screen;
 
@@ -76,6 +78,8 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::Device(act) => acts::device::run(&desk, act),
         Command::Revoke { user, reason } => acts::revoke::run(&desk, user, reason),
         Command::Moving(MovingAct::Offboard { user, reason }) => acts::offboard::run(&desk, user, reason),
+        Command::Moving(MovingAct::Handover(options)) => acts::handover::run(&desk, options),
+        Command::Moving(MovingAct::Restore(options)) => acts::restore::run(&desk, options),
         Command::Policy(act) => acts::policy::run(&desk, act),
         Command::Ticket(act) => acts::ticket::run(&desk, act),
         Command::Rotate(options) => acts::rotate::run(&desk, options),
