@@ -15,6 +15,9 @@ use qrtotp_tests::users;
 const README: &str = include_str!("../README.md");
 const MANUAL: &str = include_str!("../packaging/man/qrtotp.7");
 
+/// What is typed where a passphrase is asked.
+const PASSPHRASE: &str = "correct horse battery";
+
 /// The fenced blocks of a language.
 fn blocks(language: &str) -> Vec<&'static str> {
     let fence = format!("```{language}\n");
@@ -84,13 +87,24 @@ fn try_out(command: &str) {
     if command.starts_with("qrtotp ticket revoke") {
         sandbox.ticket("alice", &[]);
     }
+    if command.starts_with("qrtotp restore") {
+        sandbox.qrtotp_told(PASSPHRASE, &["handover", "/mnt/move.age", "--all"]);
+    }
+    if command.contains(" --abort") {
+        // As if it had been interrupted.
+        let path = format!("{STATE}/2001/credentials.toml");
+        let mark = "[revoked]\ntime = 5\nreason = \"handover 0102030405060708 is under way, with /mnt/move.age\"\n\n[[device]]";
+        fs::write(&path, fs::read_to_string(&path).unwrap().replacen("[[device]]", mark, 1)).unwrap();
+    }
     for (name, text) in [("people.csv", "alice,tablet\nbob\n"), ("next.toml", "[[rule]]\naction = \"require\"\n")] {
         if let Some(word) = words.iter_mut().find(|word| *word == name) {
             *word = format!("/tmp/{name}");
             fs::write(&*word, text).unwrap();
         }
     }
-    let ran = sandbox.qrtotp_told(&alice.phone.code(), &words.iter().map(String::as_str).collect::<Vec<_>>());
+    let moves = ["handover", "restore"].iter().any(|word| words[0] == *word);
+    let told = if moves { PASSPHRASE.to_owned() } else { alice.phone.code() };
+    let ran = sandbox.qrtotp_told(&told, &words.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(ran.code, 0, "{command}: {ran:?}");
 }
 

@@ -44,6 +44,8 @@ xz xz-utils
 zstd zstd
 logrotate logrotate
 chromium chromium
+age age
+age-keygen age
 /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core
 EOF
 }

@@ -265,7 +265,7 @@ impl Row<'_> {
             labels(credentials).join(", "),
             recovery_left(self.moved).to_string(),
             content.host.clone(),
-            content.made.to_string(),
+            content.made.to_string().get(..16).unwrap_or_default().replace('T', " "),
             self.what(dry_run),
         ]
     }
