@@ -692,6 +692,7 @@ fn what_was_interrupted_is_opened_again_by_order_unless_its_file_was_written() {
         6,
         &["interrupted"],
     );
+    fails(&sandbox, &["unlock", "alice"], 6, &["a handover of alice was interrupted"]);
     private(FILE, b"");
     fails(&sandbox, &["handover", "--abort", "--user", "alice"], 6, &["destroy it first"]);
     fs::remove_file(FILE).unwrap();

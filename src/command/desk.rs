@@ -201,6 +201,11 @@ impl Desk {
 fn in_force(room: &Room, account: &Account) -> Result<Credentials, Ending> {
     let user = account.name.as_str();
     let (credentials, _) = room.credentials()?;
+    if qrtotp_handover::Mark::of_interrupted(&credentials).is_some() {
+        let what =
+            format!("a handover of {user} was interrupted; run it again, or: qrtotp handover --abort --user {user}");
+        return Err(Ending::new(Code::Conflict, what));
+    }
     if credentials.revoked.is_some() {
         return Err(Ending::new(
             Code::NotEnrolled,
