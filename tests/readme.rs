@@ -25,6 +25,9 @@ fn manuals() -> Vec<(String, String)> {
     files.map(|path| (path.display().to_string(), fs::read_to_string(path).unwrap())).collect()
 }
 
+/// What is typed where a passphrase is asked.
+const PASSPHRASE: &str = "correct horse battery";
+
 /// The fenced blocks of a language.
 fn blocks(language: &str) -> Vec<&'static str> {
     let fence = format!("```{language}\n");
@@ -122,6 +125,15 @@ fn try_out(command: &str) {
     if command.starts_with("qrtotp ticket revoke") {
         sandbox.ticket("alice", &[]);
     }
+    if command.starts_with("qrtotp restore") {
+        sandbox.qrtotp_told(PASSPHRASE, &["handover", "/mnt/move.age", "--all"]);
+    }
+    if command.contains(" --abort") {
+        // As if it had been interrupted.
+        let path = format!("{STATE}/2001/credentials.toml");
+        let mark = "[revoked]\ntime = 5\nreason = \"handover 0102030405060708 is under way, with /mnt/move.age\"\n\n[[device]]";
+        fs::write(&path, fs::read_to_string(&path).unwrap().replacen("[[device]]", mark, 1)).unwrap();
+    }
     for (name, text) in [("people.csv", "alice,tablet\nbob\n"), ("next.toml", "[[rule]]\naction = \"require\"\n")] {
         if let Some(word) = words.iter_mut().find(|word| *word == name) {
             *word = format!("/tmp/{name}");
@@ -132,7 +144,9 @@ fn try_out(command: &str) {
         lay_out_what_bob_had();
         words.iter_mut().filter(|word| *word == "export.png").for_each(|word| *word = EXPORT.to_owned());
     }
-    let ran = sandbox.qrtotp_told(&alice.phone.code(), &words.iter().map(String::as_str).collect::<Vec<_>>());
+    let moves = ["handover", "restore"].iter().any(|word| words[0] == *word);
+    let told = if moves { PASSPHRASE.to_owned() } else { alice.phone.code() };
+    let ran = sandbox.qrtotp_told(&told, &words.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(ran.code, 0, "{command}: {ran:?}");
 }
 

@@ -50,6 +50,8 @@ groff groff-base
 zsh zsh
 fish fish
 chromium chromium
+age age
+age-keygen age
 /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core
 EOF
 }

@@ -3,6 +3,7 @@
 mod examples;
 pub mod generate;
 pub mod import;
+pub mod moving;
 pub mod pictures;
 pub mod questions;
 pub mod report;
@@ -106,6 +107,9 @@ pub enum Command {
         #[arg(long)]
         reason: String,
     },
+    /// Who leaves, and what moves.
+    #[command(flatten)]
+    Moving(moving::MovingAct),
     /// Make, list or end tickets, with which people enroll by themselves at a login.
     ///
     /// A ticket lets one user enroll one device, once, at the prompt of a login, where a rule of the policy says `enroll` or a

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use qrtotp_core::events::{Event, Kind, Printable, Scene};
+use qrtotp_core::files::Trouble;
 use qrtotp_core::login::World;
 use qrtotp_core::policy::Policy;
 use qrtotp_core::ports::{Clock, Directory, Events, Random};
@@ -119,16 +120,23 @@ impl Desk {
     /// that who is in the way is a login.
     pub fn enrolled_to_change(&self, vault: &Vault, account: &Account) -> Result<(LockedRoom, Credentials), Ending> {
         let user = account.name.as_str();
+        match Self::wait_for(|| vault.try_lock(account.uid))? {
+            Locking::Missing => Err(Ending::not_enrolled(user)),
+            Locking::Locked(room) => {
+                let credentials = in_force(&room, account)?;
+                Ok((room, credentials))
+            }
+            Locking::Busy(_) => Err(Ending::held_by_login(user)),
+        }
+    }
+
+    /// Tries again while a login holds the folder of a user, for as long as a command has patience.
+    pub fn wait_for(try_lock: impl Fn() -> Result<Locking, Trouble>) -> Result<Locking, Trouble> {
         let end = Instant::now().checked_add(PATIENCE);
         loop {
-            match vault.try_lock(account.uid)? {
-                Locking::Missing => return Err(Ending::not_enrolled(user)),
-                Locking::Locked(room) => {
-                    let credentials = in_force(&room, account)?;
-                    return Ok((room, credentials));
-                }
+            match try_lock()? {
                 Locking::Busy(_) if end.is_some_and(|end| Instant::now() < end) => std::thread::sleep(PAUSE),
-                Locking::Busy(_) => return Err(Ending::held_by_login(user)),
+                other => return Ok(other),
             }
         }
     }
@@ -193,6 +201,11 @@ impl Desk {
 fn in_force(room: &Room, account: &Account) -> Result<Credentials, Ending> {
     let user = account.name.as_str();
     let (credentials, _) = room.credentials()?;
+    if qrtotp_handover::Mark::of_interrupted(&credentials).is_some() {
+        let what =
+            format!("a handover of {user} was interrupted; run it again, or: qrtotp handover --abort --user {user}");
+        return Err(Ending::new(Code::Conflict, what));
+    }
     if credentials.revoked.is_some() {
         return Err(Ending::new(
             Code::NotEnrolled,

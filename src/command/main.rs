@@ -8,6 +8,7 @@
 //! | `ending` | exit codes and messages |
 //! | `machine` | this machine, as the doctor and the switch look at it |
 //! | `manual` | manuals, completions and the README's reference, from the definitions of options and keys |
+//! | `passphrase` | what opens a file: typed unseen, or read |
 //! | `reading` | the events, read for one command |
 //! | `screen` | what stands on standard output and what is read from standard input |
 //! | `acts/` | one file a family of subcommands |
@@ -19,6 +20,7 @@ mod desk;
 mod ending;
 mod machine;
 mod manual;
+mod passphrase;
 mod reading;
 mod screen;
 
@@ -26,6 +28,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use arguments::generate::GenerateAct;
+use arguments::moving::MovingAct;
 use arguments::pictures::{BrandAct, PictureAct};
 use arguments::questions::QuestionAct;
 use arguments::report::ReportAct;
@@ -88,6 +91,9 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::StepUp { user, time, reason } => acts::step_up::run(&desk, user, time, reason),
         Command::Device(act) => acts::device::run(&desk, act),
         Command::Revoke { user, reason } => acts::revoke::run(&desk, user, reason),
+        Command::Moving(MovingAct::Offboard { user, reason }) => acts::offboard::run(&desk, user, reason),
+        Command::Moving(MovingAct::Handover(options)) => acts::handover::run(&desk, options),
+        Command::Moving(MovingAct::Restore(options)) => acts::restore::run(&desk, options),
         Command::Policy(act) => acts::policy::run(&desk, act),
         Command::Ticket(act) => acts::ticket::run(&desk, act),
         Command::Rotate(options) => acts::rotate::run(&desk, options),

@@ -9,6 +9,8 @@
 //! An attempt beyond the budget is not judged by a single code: two consecutive codes of one device are asked
 //! ([`Mode::StepUp`]), which neither a guesser can produce nor a guesser can take from the owner.
 
+mod moving;
+
 use crate::otp::recovery::Selector;
 use crate::words::{AttemptId, DeviceId, Now, Step, WallTime};
 

@@ -82,6 +82,12 @@ pub enum Kind {
     Forget,
     /// Two codes are asked of a user for a while.
     StepUp,
+    /// Somebody left: everything of him was ended at once.
+    Offboard,
+    /// An enrollment was written into a file for another machine.
+    Handover,
+    /// A device, or recovery codes, came from another machine.
+    Restore,
     /// A login came from a source, and a network, that is new for its user.
     NewSource,
     /// A login came from a country that is new for its user.
@@ -116,6 +122,9 @@ impl Kind {
             Self::TicketExpire => "ticket_expire",
             Self::Forget => "forget",
             Self::StepUp => "step_up",
+            Self::Offboard => "offboard",
+            Self::Handover => "handover",
+            Self::Restore => "restore",
             Self::NewSource => "new_source",
             Self::NewCountry => "new_country",
             Self::UnusualHour => "unusual_hour",
@@ -129,6 +138,7 @@ impl Kind {
     pub fn is_of_authenticators(self) -> bool {
         match self {
             Self::Enroll | Self::RecoverySet | Self::Revoke | Self::Collect => true,
+            Self::Offboard | Self::Handover | Self::Restore => true,
             Self::DeviceRename | Self::DeviceDisable | Self::DeviceEnable | Self::DeviceRemove => true,
             Self::Login | Self::Unlock | Self::StepUp | Self::Forget => false,
             Self::TicketNew | Self::TicketOpen | Self::TicketRevoke | Self::TicketExpire => false,
@@ -138,7 +148,7 @@ impl Kind {
     }
 
     /// Every kind, for tables and tests.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Login,
         Self::Enroll,
         Self::RecoverySet,
@@ -155,6 +165,9 @@ impl Kind {
         Self::TicketExpire,
         Self::Forget,
         Self::StepUp,
+        Self::Offboard,
+        Self::Handover,
+        Self::Restore,
         Self::NewSource,
         Self::NewCountry,
         Self::UnusualHour,

@@ -113,9 +113,9 @@ pub struct Authenticator {
     pub bound_from: String,
     /// With which enrollment ticket.
     pub bound_with_ticket: String,
-    /// `confirmed` by a code, or `unverified`.
+    /// `confirmed` by a code, `unverified`, or `restored` from another machine.
     pub confirmation: &'static str,
-    /// `bound`, `disabled`, `removed`, `revoked`, `replaced`, `account_gone`.
+    /// `bound`, `disabled`, `removed`, `revoked`, `replaced`, `account_gone`, `handed_over`.
     pub status: &'static str,
     /// When that began.
     pub date_and_time_of_status: String,
@@ -154,7 +154,11 @@ impl Authenticator {
             bound_by: performer(line),
             bound_from: line.origin(),
             bound_with_ticket: line.ticket.clone().unwrap_or_default(),
-            confirmation: if line.reason.ends_with("_unverified") { "unverified" } else { "confirmed" },
+            confirmation: match line.reason.as_str() {
+                _ if line.event == "restore" => "restored",
+                reason if reason.ends_with("_unverified") => "unverified",
+                _ => "confirmed",
+            },
             status: "bound",
             date_and_time_of_status: line.time.clone(),
             history: Vec::new(),
@@ -222,8 +226,17 @@ impl Register {
                 self.end(line, uid, "replaced", |old| old.authenticator_type == "look_up_secrets");
                 self.bind(line, uid, "look_up_secrets", "");
             }
-            "revoke" => self.end(line, uid, "revoked", |_| true),
+            "revoke" | "offboard" => self.end(line, uid, "revoked", |_| true),
             "collect" => self.end(line, uid, "account_gone", |_| true),
+            "handover" if line.reason == "handed_over" => self.end(line, uid, "handed_over", |_| true),
+            "handover" => self.note(line, uid, &line.reason),
+            "restore" => {
+                if line.reason == "replaced" {
+                    self.end(line, uid, "replaced", |_| true);
+                }
+                let kind = if line.device.is_some() { "otp_device" } else { "look_up_secrets" };
+                self.bind(line, uid, kind, line.device.as_deref().unwrap_or_default());
+            }
             "device_remove" => self.end(line, uid, "removed", |old| is_device(old, line)),
             "device_disable" => self.change(line, uid, |old| old.turn(line, "disabled")),
             "device_enable" => self.change(line, uid, |old| {
@@ -241,6 +254,15 @@ impl Register {
     fn bind(&mut self, line: &Line, uid: u32, kind: &'static str, id: &str) {
         self.open.entry(uid).or_default().push(self.all.len());
         self.all.push(Authenticator::bound(line, kind, id));
+    }
+
+    /// What became of everything that is bound, and changed nothing.
+    fn note(&mut self, line: &Line, uid: u32, what: &str) {
+        for place in self.open.get(&uid).into_iter().flatten() {
+            if let Some(one) = self.all.get_mut(*place) {
+                one.note(line, what);
+            }
+        }
     }
 
     fn change(&mut self, line: &Line, uid: u32, act: impl Fn(&mut Authenticator)) {
@@ -331,6 +353,20 @@ mod tests {
         let revoked = [events.as_slice(), &[event("revoke", "lost", None)]].concat();
         assert_eq!(register(&revoked)[0], row("tablet", "revoked", 5));
         assert_eq!(register(&revoked)[2], row("phone", "removed", 2), "what was over stays as it was");
+    }
+
+    #[test]
+    fn what_moves_to_another_machine_ends_here_and_begins_there() {
+        let bound = event("enroll", "enrolled", Some("d1"));
+        let kept = [bound.clone(), event("handover", "kept", None)];
+        assert_eq!(register(&kept), [row("phone", "bound", 2)]);
+        let moved = [kept.as_slice(), &[event("handover", "handed_over", None)]].concat();
+        assert_eq!(register(&moved), [row("phone", "handed_over", 3)]);
+        let back = [event("restore", "replaced", Some("d1")), event("restore", "restored", None)];
+        let back = [moved.as_slice(), &back].concat();
+        assert_eq!(register(&back), [row("phone", "handed_over", 3), row("phone", "bound", 1), row("", "bound", 1)]);
+        let left = [back.as_slice(), &[event("offboard", "left", None)]].concat();
+        assert_eq!(register(&left)[1..], [row("phone", "revoked", 2), row("", "revoked", 2)]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::policy;
+use super::switch::plan::Pending;
 use crate::arguments::Arguments;
 use crate::arguments::switching::DoctorOptions;
 use crate::desk::Desk;
@@ -71,6 +72,7 @@ pub fn examine(config: &Path, service: Option<&str>, machine: &Machine) -> Diagn
     let desk = look_at_policy(config, found);
     machine::look(desk.as_ref(), found);
     let vault = desk.as_ref().and_then(|desk| state::look(desk, found));
+    diagnosis.findings.extend(left_unconfirmed(config));
     services::look(desk.as_ref(), vault.as_ref(), service, machine, &mut diagnosis);
     diagnosis.findings.sort_by_key(|finding| finding.severity);
     diagnosis
@@ -103,6 +105,18 @@ fn look_at_policy(config: &Path, found: &mut Vec<Finding>) -> Option<Desk> {
     // A mistake in what commands alone read keeps no login out, and no doctor either.
     Policy::load(config).ok()?;
     Desk::open(config, false).ok()
+}
+
+/// Changes that `enable` has made, that nobody has confirmed, and that nobody watches over any more.
+fn left_unconfirmed(config: &Path) -> Vec<Finding> {
+    let pending = Pending::beside(config);
+    let left = pending.services().into_iter().filter(|service| !pending.is_held(service));
+    let told = |service: String| {
+        let what = "was switched on, not confirmed, and nobody watches over that any more";
+        Finding::warning("unconfirmed", format!("service {service}"), what)
+            .mend(format!("qrtotp disable {service}, then qrtotp enable {service}"))
+    };
+    left.map(told).collect()
 }
 
 /// A finding as it stands on the screen.

@@ -18,10 +18,7 @@ const LONGEST: usize = 200;
 /// Puts a tombstone in the place of the keys, and ends the tickets. It counts at once, for logins too that wait for their
 /// code right now.
 pub fn run(desk: &Desk, user: &str, reason: &str) -> Result<(), Ending> {
-    let reason = reason.trim();
-    if reason.is_empty() || reason.chars().count() > LONGEST {
-        return Err(Ending::new(Code::Usage, format!("--reason must have 1 to {LONGEST} characters")));
-    }
+    let reason = checked(reason)?;
     let vault = desk.vault()?;
     let _exclusive = vault.exclusive()?;
     let account = desk.owner(&vault, user)?;
@@ -31,10 +28,14 @@ pub fn run(desk: &Desk, user: &str, reason: &str) -> Result<(), Ending> {
     let enrollment = end(desk, &vault, &account, Revocation { time, reason: reason.to_owned() });
     desk.forget_places(account.uid);
     let ended = ended?;
-    let enrollment = enrollment.map_err(|ending| ending.with(&tickets_text(ended)))?;
-    let mut event = desk.event(Kind::Revoke, &account, reason);
-    event.enrollment = Some(enrollment);
-    desk.record(&event);
+    let enrollment = match enrollment.map_err(|ending| ending.with(&tickets_text(ended)))? {
+        Ended::Now(enrollment) => enrollment,
+        Ended::Before(first) => {
+            let what = format!("{} was revoked before, at {}: {}", account.name, first.time, first.reason);
+            return Err(Ending::new(Code::Conflict, what).with(&tickets_text(ended)));
+        }
+    };
+    record(desk, &account, reason, enrollment);
     let end = format!("end that with: qrtotp enroll {user} --replace, or a new ticket");
     let text = format!("{user} is revoked and refused from now on{}; {end}", tickets_text(ended));
     let value = json!({
@@ -50,8 +51,32 @@ fn tickets_text(ended: usize) -> String {
     if ended == 0 { String::new() } else { format!("; {} of the user ended", counted(ended, "ticket")) }
 }
 
-/// Replaces the credentials of whatever is there; gives which enrollment that was.
-fn end(desk: &Desk, vault: &Vault, account: &Account, revoked: Revocation) -> Result<EnrollmentId, Ending> {
+/// A reason from the command line.
+pub fn checked(reason: &str) -> Result<&str, Ending> {
+    let reason = reason.trim();
+    if reason.is_empty() || reason.chars().count() > LONGEST {
+        return Err(Ending::new(Code::Usage, format!("--reason must have 1 to {LONGEST} characters")));
+    }
+    Ok(reason)
+}
+
+/// Writes the event of an enrollment that was ended.
+pub fn record(desk: &Desk, account: &Account, reason: &str, enrollment: EnrollmentId) {
+    let mut event = desk.event(Kind::Revoke, account, reason);
+    event.enrollment = Some(enrollment);
+    desk.record(&event);
+}
+
+/// When an enrollment was ended.
+pub enum Ended {
+    /// Just now.
+    Now(EnrollmentId),
+    /// A tombstone stood there before; nothing was changed.
+    Before(Revocation),
+}
+
+/// Replaces the credentials of whatever is there.
+pub fn end(desk: &Desk, vault: &Vault, account: &Account, revoked: Revocation) -> Result<Ended, Ending> {
     let time = revoked.time;
     let read = vault.room(account.uid).and_then(|room| match room {
         Some(room) => room.credentials().map(|(credentials, _)| Some((room, credentials))),
@@ -63,24 +88,24 @@ fn end(desk: &Desk, vault: &Vault, account: &Account, revoked: Revocation) -> Re
         Ok(None) => {
             let tombstone = Credentials { revoked: Some(revoked), ..blank(account, time, desk.random())? };
             vault.install(&tombstone, &[], false)?;
-            Ok(tombstone.enrollment)
+            Ok(Ended::Now(tombstone.enrollment))
         }
-        Ok(Some((_, Credentials { revoked: Some(first), .. }))) => {
-            let what = format!("{} was revoked before, at {}: {}", account.name, first.time, first.reason);
-            Err(Ending::new(Code::Conflict, what))
+        // One that still holds keys is that of a handover that was interrupted.
+        Ok(Some((_, Credentials { revoked: Some(first), devices, .. }))) if devices.is_empty() => {
+            Ok(Ended::Before(first))
         }
         Ok(Some((room, mut credentials))) => {
             credentials.revoked = Some(revoked);
             credentials.devices.clear();
             credentials.recovery.clear();
             bury(vault, account, &room, &credentials)?;
-            Ok(credentials.enrollment)
+            Ok(Ended::Now(credentials.enrollment))
         }
         // What cannot be read is replaced whole: revoking must work on damaged state too.
         Err(_) => {
             let tombstone = Credentials { revoked: Some(revoked), ..blank(account, time, desk.random())? };
             vault.install(&tombstone, &[], true)?;
-            Ok(tombstone.enrollment)
+            Ok(Ended::Now(tombstone.enrollment))
         }
     }
 }

@@ -229,7 +229,8 @@ fn installation(desk: &Desk, vault: &Vault) -> Result<(), Ending> {
     desk.screen.answer(&value, &lines.join("\n"))
 }
 
-fn examine(desk: &Desk, vault: &Vault, account: &Account) -> Result<Report, Ending> {
+/// Looks at everything that is kept of an enrollment.
+pub fn examine(desk: &Desk, vault: &Vault, account: &Account) -> Result<Report, Ending> {
     let mut report = Report {
         account: account.clone(),
         condition: Condition::NotEnrolled,

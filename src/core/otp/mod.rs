@@ -1,7 +1,7 @@
 //! Keys, codes, recovery codes, tickets and what a person types. Pure: no clock, no files, no randomness of its own.
 
 pub mod code;
-mod crockford;
+pub mod crockford;
 pub mod otpauth;
 pub mod recovery;
 pub mod salted;

@@ -69,6 +69,19 @@ impl Journal {
         bytes
     }
 
+    /// The bytes of a journal that begins where another one ended: what a machine hands over to the next. They are read back by
+    /// [`Journal::begun`].
+    pub fn begin(enrollment: EnrollmentId, state: State) -> Vec<u8> {
+        record::encode_checkpoint(&Checkpoint { base: 0, state }, enrollment).to_vec()
+    }
+
+    /// What a journal begins with that has no records yet; `None` where the bytes are anything else, damaged, or of another
+    /// enrollment.
+    pub fn begun(bytes: &[u8], enrollment: EnrollmentId) -> Option<State> {
+        let checkpoint = record::decode_checkpoint(bytes.try_into().ok()?, enrollment)?;
+        (checkpoint.base == 0).then_some(checkpoint.state)
+    }
+
     /// Appends one record and makes it durable. Only then may anything depend on it. Returns the byte where it ends.
     ///
     /// # Errors

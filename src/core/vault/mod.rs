@@ -40,7 +40,7 @@ pub use tickets::{Replacement, Ticket, Tickets};
 
 pub use crate::files::Version;
 
-use crate::budget::Entry;
+use crate::budget::{Entry, State};
 use crate::files::{self, Folder, PRIVATE_FOLDER, Privacy, Trouble, describe};
 use crate::words::{AttemptId, Uid};
 
@@ -135,7 +135,17 @@ impl Vault {
     /// # Errors
     /// [`Trouble`]; what was there before is untouched then.
     pub fn install(&self, credentials: &Credentials, entries: &[Entry], replace: bool) -> Result<(), Trouble> {
-        install(&self.folder, &credentials.uid.0.to_string(), credentials, entries, replace)
+        let journal = Journal::fresh(credentials.enrollment, entries);
+        install(&self.folder, &credentials.uid.0.to_string(), credentials, &journal, replace)
+    }
+
+    /// The same with a journal that goes on from what another machine knew of the enrollment.
+    ///
+    /// # Errors
+    /// [`Trouble`]; what was there before is untouched then.
+    pub fn install_moved(&self, credentials: &Credentials, state: State, replace: bool) -> Result<(), Trouble> {
+        let journal = Journal::begin(credentials.enrollment, state);
+        install(&self.folder, &credentials.uid.0.to_string(), credentials, &journal, replace)
     }
 
     /// Makes the folder of a first enrollment appear at once, if `may` says so once it stands ready in its staging place:
@@ -153,18 +163,15 @@ impl Vault {
         let (parent, name, place) = (staging.folder, staging.name.as_str(), credentials.uid.0.to_string());
         let fail =
             |errno| Trouble::new(&self.folder.path.join(&place), format_args!("cannot be made: {}", describe(errno)));
+        let journal = Journal::fresh(credentials.enrollment, entries);
         let done =
-            build_room(parent, name, credentials, entries).and_then(|()| may()).and_then(|()| match fs::renameat_with(
-                &parent.fd,
-                name,
-                &self.folder.fd,
-                &place,
-                RenameFlags::NOREPLACE,
-            ) {
-                Ok(()) => Ok(true),
-                Err(Errno::EXIST) => Ok(false),
-                Err(errno) => Err(fail(errno)),
-            });
+            build_room(parent, name, credentials, &journal).and_then(|()| may()).and_then(
+                |()| match fs::renameat_with(&parent.fd, name, &self.folder.fd, &place, RenameFlags::NOREPLACE) {
+                    Ok(()) => Ok(true),
+                    Err(Errno::EXIST) => Ok(false),
+                    Err(errno) => Err(fail(errno)),
+                },
+            );
         if !matches!(done, Ok(true)) {
             // What stays of it is for `Vault::sweep`, or goes with the ticket.
             let _ = remove_room(parent, name);
@@ -281,7 +288,8 @@ pub fn initialise(path: &Path, decoys: &[Credentials]) -> Result<bool, Trouble> 
     let home = folder.folder(DECOYS)?.ok_or_else(missing)?;
     for (number, credentials) in (0..DECOY_COUNT).zip(decoys) {
         if home.stat(&decoy_name(number))?.is_none() {
-            install(&home, &decoy_name(number), credentials, &[], false)?;
+            let journal = Journal::fresh(credentials.enrollment, &[]);
+            install(&home, &decoy_name(number), credentials, &journal, false)?;
             made = true;
         }
     }
@@ -348,12 +356,12 @@ fn install(
     parent: &Folder,
     name: &str,
     credentials: &Credentials,
-    entries: &[Entry],
+    journal: &[u8],
     replace: bool,
 ) -> Result<(), Trouble> {
     let fresh = arriving(name);
     remove_room(parent, &fresh)?;
-    let done = build_room(parent, &fresh, credentials, entries).and_then(|()| {
+    let done = build_room(parent, &fresh, credentials, journal).and_then(|()| {
         let flags = if replace { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
         rename(parent, &fresh, name, flags)
     });
@@ -363,13 +371,12 @@ fn install(
     done.and_then(|()| parent.sync())
 }
 
-fn build_room(parent: &Folder, name: &str, credentials: &Credentials, entries: &[Entry]) -> Result<(), Trouble> {
+fn build_room(parent: &Folder, name: &str, credentials: &Credentials, journal: &[u8]) -> Result<(), Trouble> {
     let path = parent.path.join(name);
     let fail = |errno| Trouble::new(&path, format_args!("cannot be made: {}", describe(errno)));
     fs::mkdirat(&parent.fd, name, PRIVATE_FOLDER).map_err(fail)?;
     let room = parent.folder(name)?.ok_or_else(|| Trouble::new(&path, "vanished"))?;
-    let journal = Journal::fresh(credentials.enrollment, entries);
-    room.write_new(journal::NAME, &journal, journal::RESERVE)?;
+    room.write_new(journal::NAME, journal, journal::RESERVE)?;
     room.write_new(credentials::NAME, credentials.to_text().as_bytes(), 0)?;
     room.sync()
 }

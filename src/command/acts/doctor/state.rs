@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use qrtotp_core::vault::{Credentials, Vault};
+use qrtotp_handover::Mark;
 use qrtotp_hosts::finding::Finding;
 
 use crate::acts::print;
@@ -157,6 +158,11 @@ fn user(vault: &Vault, report: &Report, found: &mut Vec<Finding>) {
             found.push(finding.mend(format!("qrtotp recovery {name}; a login through sshd shows new ones too")));
         }
         _ => {}
+    }
+    if let Some(mark) = report.credentials.as_ref().and_then(Mark::of_interrupted) {
+        let what = format!("a handover was interrupted ({mark}): the keys are here, and every login is refused");
+        let mend = "run the same handover again, or: qrtotp handover --abort --all";
+        found.push(Finding::error("handover", format!("user {name}"), what).mend(mend));
     }
     for device in report.credentials.iter().flat_map(Credentials::weak) {
         let what = format!("has a key of less than 128 bits in the device {}", device.label.as_str());

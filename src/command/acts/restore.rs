@@ -1,0 +1,289 @@
+//! `qrtotp restore`: takes enrollments over from a file of `handover`. The file is read whole and checked before anything changes;
+//! then each user is put in place at once, or stays as he was.
+
+mod plan;
+
+use qrtotp_core::budget::{Hit, State};
+use qrtotp_core::events::{Kind, Printable};
+use qrtotp_core::files::{self, Privacy};
+use qrtotp_core::vault::{Credentials, Device, Vault};
+use qrtotp_core::words::{Account, Now, UserName};
+use qrtotp_handover::seal::{self, Sealed};
+use qrtotp_handover::{Content, Mark, Moved, Stage};
+use serde_json::{Value, json};
+
+use self::plan::{Here, Refusal, Step};
+use super::handover::{close, labels, open_again, recovery_left};
+use crate::arguments::moving::RestoreOptions;
+use crate::desk::{Desk, quoted};
+use crate::ending::{Code, Ending};
+use crate::passphrase;
+use crate::screen::clean;
+
+/// Takes them over, or shows what would be done.
+pub fn run(desk: &Desk, options: &RestoreOptions) -> Result<(), Ending> {
+    let content = open(desk, options)?;
+    let now = desk.now()?;
+    if now.boot_id == [0; 8] {
+        let what = "the kernel does not tell which boot this is (/proc); without that, attempts that were used would come back";
+        return Err(Ending::new(Code::Untrusted, what));
+    }
+    let vault = desk.vault()?;
+    let _exclusive = vault.exclusive()?;
+    let renames = renames(options)?;
+    let restore = Restore { desk, vault: &vault, options, content: &content, now };
+    let users = restore.chosen(&renames)?;
+    let rows: Vec<_> = users.iter().map(|(moved, name)| restore.row(moved, name)).collect::<Result<_, _>>()?;
+    restore.answer(&rows)?;
+    match rows.iter().find_map(|row| row.result.as_ref().err()) {
+        None => Ok(()),
+        Some(refusal) => Err(Ending::silent(refusal.code())),
+    }
+}
+
+/// Reads the file.
+fn open(desk: &Desk, options: &RestoreOptions) -> Result<Content, Ending> {
+    let path = &options.file;
+    let wrong = |what: String| Ending::new(Code::Untrusted, format!("{}: {what}; nothing was changed", path.display()));
+    let missing = || Ending::new(Code::Usage, format!("{}: is not there", path.display()));
+    let why = "; who may write to it could enroll himself as anybody: copy it to where only root can write";
+    let opened = files::open_path(path, Privacy::ReadableByAll).map_err(|trouble| Ending::from(trouble).with(why))?;
+    let (fd, _) = opened.ok_or_else(missing)?;
+    let sealed = Sealed::parse(&files::read_all(&fd, path, seal::MOST)?).map_err(wrong)?;
+    let plain = match &options.identity {
+        Some(identity) => sealed.open_by_identities(&passphrase::identities(identity)?),
+        None if sealed.wants_passphrase().map_err(wrong)? => {
+            sealed.open_by_passphrase(&passphrase::known(desk, options.passphrase_file.as_deref())?)
+        }
+        None => return Err(wrong("is for a recipient; name the file with its identity by --identity".to_owned())),
+    };
+    Content::parse(&plain.map_err(wrong)?).map_err(|what| wrong(format!("cannot be used: {what}")))
+}
+
+/// `--rename old=new`
+fn renames(options: &RestoreOptions) -> Result<Vec<(UserName, UserName)>, Ending> {
+    let parse = |text: &String| {
+        let name = |name: &str| UserName::parse(name.as_bytes());
+        let parts = text.split_once('=').and_then(|(old, new)| name(old).zip(name(new)));
+        parts.ok_or_else(|| Ending::new(Code::Usage, format!("--rename takes OLD=NEW, not {}", quoted(text))))
+    };
+    options.renames.iter().map(parse).collect()
+}
+
+/// One run of the command.
+struct Restore<'a> {
+    desk: &'a Desk,
+    vault: &'a Vault,
+    options: &'a RestoreOptions,
+    content: &'a Content,
+    now: Now,
+}
+
+/// What became of one enrollment, or would.
+struct Row<'a> {
+    moved: &'a Moved,
+    name: UserName,
+    account: Option<Account>,
+    result: Result<Step, Refusal>,
+    remarks: Vec<String>,
+}
+
+impl<'a> Restore<'a> {
+    /// The enrollments that are wanted, each with the name that the user has here.
+    fn chosen(&self, renames: &[(UserName, UserName)]) -> Result<Vec<(&'a Moved, UserName)>, Ending> {
+        let no_such = |name: &str| Ending::new(Code::NoUser, format!("the file holds nothing of {}", quoted(name)));
+        let in_file = |name: &UserName| self.content.users.iter().any(|moved| moved.credentials.user == *name);
+        if let Some((old, _)) = renames.iter().find(|(old, _)| !in_file(old)) {
+            return Err(no_such(old.as_str()));
+        }
+        let named = self.content.users.iter().map(|moved| {
+            let renamed = renames.iter().find(|(old, _)| *old == moved.credentials.user).map(|(_, new)| new);
+            (moved, renamed.unwrap_or(&moved.credentials.user).clone())
+        });
+        let named: Vec<_> = named.collect();
+        for (at, (_, name)) in named.iter().enumerate() {
+            if named.iter().skip(at.saturating_add(1)).any(|(_, other)| other == name) {
+                let what = format!("two enrollments would be {name}'s; see --rename and --user");
+                return Err(Ending::new(Code::Usage, what));
+            }
+        }
+        let is_named = |user: &String| named.iter().any(|(_, name)| name.as_str() == user);
+        if let Some(unknown) = self.options.users.iter().find(|user| !is_named(user)) {
+            return Err(no_such(unknown));
+        }
+        let wanted = |name: &UserName| self.options.users.iter().any(|user| user == name.as_str());
+        Ok(named.into_iter().filter(|(_, name)| self.options.users.is_empty() || wanted(name)).collect())
+    }
+
+    /// Decides, and does it unless it is only to be shown.
+    fn row(&self, moved: &'a Moved, name: &UserName) -> Result<Row<'a>, Ending> {
+        let account = self.desk.find(name.as_str())?;
+        let mut row = Row {
+            moved,
+            name: name.clone(),
+            account: account.clone(),
+            result: Err(Refusal::NoUser),
+            remarks: Vec::new(),
+        };
+        let Some(account) = account else { return Ok(row) };
+        let here = Here::look(self.vault, &account, moved);
+        row.result = plan::decide(moved, &here, self.content.id, self.options.replace);
+        row.remarks = here.remarks(moved, row.result.as_ref().ok());
+        let step = match &row.result {
+            Ok(step) if !self.options.dry_run => *step,
+            _ => return Ok(row),
+        };
+        match self.put_in_place(moved, &account, &here, step) {
+            Ok(()) => self.record(moved, &account, step),
+            Err(ending) => row.result = Err(Refusal::Failed(ending.to_string())),
+        }
+        Ok(row)
+    }
+
+    /// What is in force here of the same enrollment is closed first, so that nothing is used any more while it is read.
+    fn put_in_place(&self, moved: &Moved, account: &Account, here: &Here, step: Step) -> Result<(), Ending> {
+        if !here.is_in_force() || !here.is_of(moved) {
+            return self.install(moved, account, here, step);
+        }
+        let file = self.options.file.to_string_lossy().into_owned();
+        close(self.desk, self.vault, account, &Mark { id: self.content.id, stage: Stage::Arriving, file })?;
+        self.install(moved, account, here, step).map_err(|ending| {
+            let Err(stays) = open_again(self.desk, self.vault, account, None) else { return ending };
+            let user = &account.name;
+            ending.with(&format!("; {user} stays closed ({stays}): qrtotp handover --abort --user {user}"))
+        })
+    }
+
+    /// One rename puts everything in place.
+    fn install(&self, moved: &Moved, account: &Account, here: &Here, step: Step) -> Result<(), Ending> {
+        let credentials = arrived(&moved.credentials, account)?;
+        let state = self.state(moved, account, here, step)?;
+        self.vault.install_moved(&credentials, state, step != Step::Fresh)?;
+        self.desk.forget_places(account.uid);
+        // Whoever is enrolled has no use for what is left of it.
+        let _ = self.vault.forget_grace(account.uid);
+        Ok(())
+    }
+
+    /// What was used there, and what was used here of the same enrollment. Where the enrollment may be in use elsewhere, or was here
+    /// before, all codes up to now are refused.
+    fn state(&self, moved: &Moved, account: &Account, here: &Here, step: Step) -> Result<State, Ending> {
+        let mut state = moved.state.clone().arrived(&self.now, moved.credentials.uid, account.uid);
+        if step == Step::Fresh && !self.content.kept {
+            return Ok(state);
+        }
+        let Credentials { devices, recovery, .. } = &moved.credentials;
+        if here.is_of(moved) {
+            let mut known = plan::known_here(self.vault, account, &self.desk.policy.limits)?;
+            known.pass_time(&self.now);
+            let devices: Vec<_> = devices.iter().map(|device| device.id).collect();
+            let recovery: Vec<_> = recovery.iter().map(|kept| kept.selector).collect();
+            state = state.stricter(&known, &devices, &recovery);
+        }
+        let future = i64::from(self.desk.policy.window.future);
+        let newest = |device: &Device| device.shape.step_at(self.now.wall).offset(future);
+        state.refuse_up_to(devices.iter().map(|device| Hit { device: device.id, step: newest(device) }));
+        Ok(state)
+    }
+
+    /// One event for each authenticator that is bound here now.
+    fn record(&self, moved: &Moved, account: &Account, step: Step) {
+        let content = self.content;
+        let from = format!("from {}, made {}, handover {}", content.host, content.made, content.id);
+        let event = |kind: Kind, reason: &str| {
+            let mut event = self.desk.event(kind, account, reason);
+            event.enrollment = Some(moved.credentials.enrollment);
+            event.detail = Some(Printable::new(from.as_bytes()));
+            event
+        };
+        if let Some(revoked) = &moved.credentials.revoked {
+            return self.desk.record(&event(Kind::Revoke, &revoked.reason));
+        }
+        // The first one ends what was bound before.
+        let mut reason = if step == Step::Fresh { "restored" } else { "replaced" };
+        for device in &moved.credentials.devices {
+            let mut event = event(Kind::Restore, reason);
+            event.device = Some((device.id, device.label.clone()));
+            self.desk.record(&event);
+            reason = "restored";
+        }
+        if !moved.credentials.recovery.is_empty() {
+            self.desk.record(&event(Kind::Restore, "restored"));
+        }
+    }
+
+    fn answer(&self, rows: &[Row<'_>]) -> Result<(), Ending> {
+        let (content, dry_run) = (self.content, self.options.dry_run);
+        let users: Vec<_> = rows.iter().map(|row| row.to_json(dry_run)).collect();
+        let value = json!({
+            "handover": content.id.to_string(),
+            "host": content.host,
+            "made": content.made.to_string(),
+            "by": content.by,
+            "kept": content.kept,
+            "dry_run": dry_run,
+            "users": users,
+        });
+        let cells = rows.iter().map(|row| row.cells(content, dry_run)).collect();
+        let table = self.desk.screen.table(&["USER", "UID", "DEVICES", "RECOVERY", "FROM", "MADE", "WHAT"], cells);
+        for row in rows {
+            row.remarks.iter().for_each(|remark| self.desk.screen.remark(&format!("qrtotp: {}: {remark}", row.name)));
+        }
+        if content.kept && rows.iter().any(|row| row.result.is_ok()) {
+            let what = "may still be in force there: codes could be used on both machines; recovery codes that were spent there since are not known here";
+            self.desk.screen.remark(&format!("qrtotp: this is a backup; the enrollments on {} {what}", content.host));
+        }
+        self.desk.screen.answer(&value, &table)?;
+        if !dry_run && rows.iter().all(|row| row.result.is_ok()) {
+            let path = clean(&self.options.file.to_string_lossy());
+            self.desk.screen.remark(&format!("qrtotp: {path} still holds the keys; destroy it once logins work"));
+        }
+        Ok(())
+    }
+}
+
+/// The credentials as they stand here: under the name and the user id that the user has on this machine. Keys cannot be cloned;
+/// written and read they can.
+fn arrived(moved: &Credentials, account: &Account) -> Result<Credentials, Ending> {
+    let copy = Credentials::parse(&moved.to_text()).map_err(|what| Ending::new(Code::Untrusted, what))?;
+    Ok(Credentials { user: account.name.clone(), uid: account.uid, ..copy })
+}
+
+impl Row<'_> {
+    fn what(&self, dry_run: bool) -> String {
+        match &self.result {
+            Ok(step) => step.in_words(self.moved.credentials.revoked.is_some(), dry_run),
+            Err(refusal) => format!("refused: {}", clean(&refusal.to_string())),
+        }
+    }
+
+    fn cells(&self, content: &Content, dry_run: bool) -> Vec<String> {
+        let credentials = &self.moved.credentials;
+        vec![
+            self.name.to_string(),
+            self.account.as_ref().map_or_else(|| "-".to_owned(), |account| account.uid.0.to_string()),
+            labels(credentials).join(", "),
+            recovery_left(self.moved).to_string(),
+            content.host.clone(),
+            content.made.to_string().get(..16).unwrap_or_default().replace('T', " "),
+            self.what(dry_run),
+        ]
+    }
+
+    fn to_json(&self, dry_run: bool) -> Value {
+        let credentials = &self.moved.credentials;
+        json!({
+            "user": self.name,
+            "was_named": credentials.user,
+            "uid": self.account.as_ref().map(|account| account.uid),
+            "enrollment": credentials.enrollment,
+            "devices": labels(credentials),
+            "recovery_left": recovery_left(self.moved),
+            "revoked": credentials.revoked.is_some(),
+            "done": self.result.is_ok() && !dry_run,
+            "refused": self.result.as_ref().err().map(Refusal::word),
+            "what": self.what(dry_run),
+            "remarks": self.remarks,
+        })
+    }
+}
