@@ -113,6 +113,9 @@ pub enum Command {
         /// Remove; without it, state that would be removed is only named.
         #[arg(long)]
         yes: bool,
+        /// Only the state of this account, if it no longer exists.
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
     },
     /// What is searched for keys.
     #[command(flatten)]
@@ -260,6 +263,8 @@ pub enum PolicyAct {
         /// Which [default: that of --config].
         file: Option<PathBuf>,
     },
+    /// Print the policy that a new machine begins with: every key, its default, and what it means.
+    Default,
     /// Say which rule decides on a login, why the ones before do not, and what the login will come to.
     Explain {
         /// Whose login.
