@@ -31,6 +31,10 @@ fi
 
 if [ -n "${QRTOTP_BUILT:-}" ]; then
     cp "$QRTOTP_BUILT/libpam_qrtotp.so" "$QRTOTP_BUILT/qrtotp" "$out"
+    # A debug build, say.
+    for file in "$out"/*; do
+        if readelf -SW "$file" | grep -q ' \.symtab '; then strip "$file"; fi
+    done
 else
     # No path of this machine stands in the product (in messages of panics, say), and libraries have the same one, wherever
     # they came from.
