@@ -3,7 +3,7 @@
 # materials and the licences of the libraries in it. Dependencies are those of Cargo.lock; where there is a folder vendor
 # (packaging/vendor.sh), they come from there and no network is asked.
 #
-# QRTOTP_BUILT=DIR takes module and command from DIR, where somebody has built them already.
+# QRTOTP_BUILT=DIR takes module and command from DIR, where somebody has built them already; and the other two if they are there.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -35,6 +35,10 @@ if [ -n "${QRTOTP_BUILT:-}" ]; then
     for file in "$out"/*; do
         if readelf -SW "$file" | grep -q ' \.symtab '; then strip "$file"; fi
     done
+    if [ -f "$QRTOTP_BUILT/sbom.cdx.json" ]; then
+        cp "$QRTOTP_BUILT/sbom.cdx.json" "$QRTOTP_BUILT/third-party-notices.txt" "$out"
+        exit
+    fi
 else
     # No path of this machine stands in the product (in messages of panics, say), and libraries have the same one, wherever
     # they came from.
