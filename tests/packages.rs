@@ -345,3 +345,94 @@ fn difference(one: &str, other: &str) -> Vec<String> {
     };
     [only(one, other), only(other, one)].concat()
 }
+
+/// A folder with what was built, for builds of packages inside of a machine, where there is no cargo.
+fn put_everything_built(machine: &Machine) -> &'static str {
+    let script = "for package in /tmp/debs/*.deb; do dpkg-deb -x \"$package\" /tmp/unpacked; done; mkdir /tmp/built && cd /tmp/unpacked && \
+                  cp usr/lib/*/security/pam_qrtotp.so /tmp/built/libpam_qrtotp.so && cp usr/sbin/qrtotp usr/share/doc/qrtotp/sbom.cdx.json \
+                  /tmp/built && zcat usr/share/doc/qrtotp/third-party-notices.txt.gz > /tmp/built/third-party-notices.txt";
+    machine.done("/bin/sh", &["-ec", script]);
+    "/tmp/built"
+}
+
+#[test]
+fn the_rpm_spec_builds_and_its_packages_come_and_go_like_debians() {
+    let machine = machine();
+    machine.put_sources("/tmp/source");
+    let built = put_everything_built(&machine);
+    let mut build = machine.command("/usr/bin/rpmbuild");
+    build.env("QRTOTP_BUILT", built).args(["-bb", "--nodeps", "--define", "_topdir /tmp/rpm"]);
+    build.args(["--define", "qrtotp_tree /tmp/source", "/tmp/source/packaging/rpm/qrtotp.spec"]);
+    let output = build.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let list = |name: &str| machine.done("/bin/sh", &["-c", &format!("rpm -qpl /tmp/rpm/RPMS/*/{name}-0*.rpm")]);
+    let module = list("pam_qrtotp");
+    assert!(
+        module.contains("/security/pam_qrtotp.so") && module.contains("/usr/libexec/qrtotp/named-in-pam"),
+        "{module}"
+    );
+    let command = list("qrtotp");
+    for file in ["/usr/sbin/qrtotp", "/usr/lib/systemd/system/qrtotp-gc.timer", "/usr/share/doc/qrtotp/sbom.cdx.json"] {
+        assert!(command.lines().any(|line| line == file), "{file}: {command}");
+    }
+    assert!(!command.contains("pam-configs") && !command.contains("pam_qrtotp.so"), "{command}");
+    assert_eq!(list("qrtotp-selinux"), "/usr/share/selinux/packages/qrtotp.pp\n");
+    let rpm = |words: &str| machine.run("/bin/sh", &["-c", &format!("rpm --force-debian --nodeps {words}")]);
+    let installed = rpm("-i /tmp/rpm/RPMS/*/*qrtotp-0*.rpm");
+    assert!(installed.code == 0 && machine.has("/var/lib/qrtotp/.format"), "{installed:?}");
+    assert!(machine.read("/etc/qrtotp/config.toml").contains("[totp]"));
+    assert!(machine.enroll("alice").recovery_codes.len() == 10);
+    machine.write("/etc/pam.d/mine", "auth required pam_qrtotp.so\n");
+    let refused = rpm("-e pam_qrtotp");
+    assert!(refused.code != 0 && refused.stderr.contains("/etc/pam.d/mine:1: auth"), "{refused:?}");
+    machine.done("/usr/bin/rpm", &["--query", "pam_qrtotp"]);
+    fs::remove_file(machine.path("/etc/pam.d/mine")).unwrap();
+    let removed = rpm("-e pam_qrtotp qrtotp");
+    assert!(removed.code == 0 && removed.stdout.contains("kept: /etc/qrtotp"), "{removed:?}");
+    assert!(machine.has("/var/lib/qrtotp/2001/journal") && machine.has("/etc/qrtotp/config.toml"));
+    assert!(!machine.has("/usr/sbin/qrtotp") && !machine.has("/usr/libexec/qrtotp"));
+}
+
+#[test]
+fn the_selinux_module_compiles_and_gives_the_login_domains_the_state() {
+    let machine = Machine::new();
+    machine.put_sources("/tmp/source");
+    let script = "cp -r /tmp/source/packaging/selinux /tmp/selinux && cd /tmp/selinux && \
+                  make -f /usr/share/selinux/devel/Makefile qrtotp.pp && /usr/libexec/selinux/hll/pp qrtotp.pp > qrtotp.cil";
+    machine.done("/bin/sh", &["-ec", script]);
+    let rules = machine.read("/tmp/selinux/qrtotp.cil");
+    for domain in ["sshd_t", "local_login_t", "sudodomain", "sysadm_su_t"] {
+        let file = rules.lines().find(|line| line.contains(&format!("(allow {domain} qrtotp_var_lib_t (file (")));
+        assert!(file.is_some_and(|line| line.contains(" append ") && line.contains(" create ")), "{domain}: {file:?}");
+    }
+    assert!(rules.contains("(filecon \"/var/lib/qrtotp(/.*)?\" any (system_u object_r qrtotp_var_lib_t"), "labels");
+}
+
+#[test]
+fn the_apparmor_abstraction_is_sound_in_the_profile_of_a_host() {
+    let machine = machine();
+    install(&machine, "0.1.0-1");
+    let profile = "abi <abi/3.0>,\ninclude <tunables/global>\nprofile host /usr/local/sbin/host {\n  include <abstractions/base>\n  \
+                   include <abstractions/authentication>\n  include <abstractions/nameservice>\n  include <abstractions/qrtotp>\n}\n";
+    machine.write("/etc/apparmor.d/host", profile);
+    machine.done("/usr/sbin/apparmor_parser", &["-Q", "-K", "-T", "/etc/apparmor.d/host"]);
+}
+
+#[test]
+fn systemd_finds_no_fault_with_the_units() {
+    let machine = machine();
+    install(&machine, "0.1.0-1");
+    let folder = if machine.has("/lib/systemd/system/qrtotp-gc.timer") { "/lib" } else { "/usr/lib" };
+    for unit in ["qrtotp-watch.service", "qrtotp-gc.service", "qrtotp-gc.timer"] {
+        let said = machine
+            .done("/usr/bin/systemd-analyze", &["verify", "--man=no", &format!("{folder}/systemd/system/{unit}")]);
+        assert!(!said.contains("qrtotp"), "{said}");
+    }
+    // Exits with an error where the exposure is above 4.0 of 10.
+    machine.done(
+        "/usr/bin/systemd-analyze",
+        &["security", "--offline=true", "--threshold=40", "--no-pager", "qrtotp-gc.service"],
+    );
+    machine.done("/usr/bin/systemd-tmpfiles", &["--create", "/usr/lib/tmpfiles.d/qrtotp.conf"]);
+    assert!(machine.has("/run/qrtotp") && machine.has("/var/log/qrtotp"));
+}
