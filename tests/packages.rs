@@ -11,6 +11,11 @@ use serde_json::Value;
 /// A service like those of a machine: password first, by what pam-auth-update wrote.
 const SERVICE: &str = "@include common-auth\n@include common-account\n";
 
+/// The version that debian/changelog and the RPM spec name: that of Cargo.toml.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "-1");
+/// A higher one.
+const NEWER: &str = "99.0.0-1";
+
 /// A machine with the packages at hand, and `SERVICE` as `door`.
 fn machine() -> Machine {
     let packages = debs();
@@ -42,11 +47,13 @@ fn install(machine: &Machine, version: &str) -> String {
 
 /// The same packages with a higher version, by taking them apart and packing them again.
 fn make_newer(machine: &Machine) {
-    for package in both(machine, "0.1.0-1") {
-        let newer = package.replace("0.1.0-1", "0.1.1-1");
-        let script = "rm -rf /tmp/apart && dpkg-deb -R \"$0\" /tmp/apart && sed -i s/0.1.0-1/0.1.1-1/ /tmp/apart/DEBIAN/control && \
-                      dpkg-deb -Znone -b /tmp/apart \"$1\"";
-        machine.done("/bin/sh", &["-c", script, &package, &newer]);
+    for package in both(machine, VERSION) {
+        let newer = package.replace(VERSION, NEWER);
+        let script = format!(
+            "rm -rf /tmp/apart && dpkg-deb -R \"$0\" /tmp/apart && sed -i s/{VERSION}/{NEWER}/ /tmp/apart/DEBIAN/control && \
+             dpkg-deb -Znone -b /tmp/apart \"$1\""
+        );
+        machine.done("/bin/sh", &["-c", &script, &package, &newer]);
     }
 }
 
@@ -73,7 +80,7 @@ fn installing_changes_no_login_and_makes_state_and_policy_once() {
     let before = traces(&machine);
     assert!(before.is_empty(), "{before:?}");
     let stack = machine.read("/etc/pam.d/common-auth");
-    install(&machine, "0.1.0-1");
+    install(&machine, VERSION);
     assert_eq!(machine.read("/etc/pam.d/common-auth"), stack);
     assert!(machine.password_is_enough("alice", "door"));
     assert!(machine.read("/etc/qrtotp/config.toml").contains("[totp]"));
@@ -90,14 +97,14 @@ fn installing_changes_no_login_and_makes_state_and_policy_once() {
     // What is lost is not made again behind everybody's back.
     fs::remove_dir_all(machine.path("/var/lib/qrtotp")).unwrap();
     make_newer(&machine);
-    let said = install(&machine, "0.1.1-1");
+    let said = install(&machine, NEWER);
     assert!(said.contains("/var/lib/qrtotp/.format is missing") && !machine.has("/var/lib/qrtotp"), "{said}");
 }
 
 #[test]
 fn an_upgrade_keeps_profile_policy_and_enrollments() {
     let machine = machine();
-    install(&machine, "0.1.0-1");
+    install(&machine, VERSION);
     let mut alice = machine.enroll("alice");
     machine.done("/usr/sbin/pam-auth-update", &["--enable", "qrtotp"]);
     assert!(!machine.password_is_enough("alice", "door"));
@@ -105,7 +112,7 @@ fn an_upgrade_keeps_profile_policy_and_enrollments() {
     machine.write("/etc/qrtotp/config.toml", "[prompt]\ntext = \"Mine: \"\n");
     let stack = machine.read("/etc/pam.d/common-auth");
     make_newer(&machine);
-    let said = install(&machine, "0.1.1-1");
+    let said = install(&machine, NEWER);
     assert!(!said.contains("qrtotp: "), "{said}");
     assert_eq!(machine.read("/etc/pam.d/common-auth"), stack);
     assert!(asks_for_a_code(&machine, &mut alice));
@@ -113,7 +120,7 @@ fn an_upgrade_keeps_profile_policy_and_enrollments() {
     assert_eq!(asked.last().prompts().last(), Some(&"Mine: "));
     // Also where somebody's own file names the module: nothing is taken away by an upgrade.
     machine.write("/etc/pam.d/mine", "auth required pam_qrtotp.so\n");
-    install(&machine, "0.1.0-1");
+    install(&machine, VERSION);
     assert!(asks_for_a_code(&machine, &mut alice));
 }
 
@@ -121,7 +128,7 @@ fn an_upgrade_keeps_profile_policy_and_enrollments() {
 fn removal_switches_the_profile_off_and_keeps_what_is_secret_until_it_is_purged() {
     let machine = machine();
     let stack = machine.read("/etc/pam.d/common-auth");
-    install(&machine, "0.1.0-1");
+    install(&machine, VERSION);
     let mut alice = machine.enroll("alice");
     machine.done("/usr/sbin/pam-auth-update", &["--enable", "qrtotp"]);
     let names = ["libpam-qrtotp".to_owned(), "qrtotp".to_owned()];
@@ -132,7 +139,7 @@ fn removal_switches_the_profile_off_and_keeps_what_is_secret_until_it_is_purged(
     let files = traces(&machine);
     assert!(!files.iter().any(|path| path.contains("pam_qrtotp.so") || path == "/usr/sbin/qrtotp"), "{files:?}");
     // Here again: it was off, so it is off, and who was enrolled still is.
-    install(&machine, "0.1.0-1");
+    install(&machine, VERSION);
     assert!(machine.password_is_enough("alice", "door"));
     machine.done("/usr/sbin/pam-auth-update", &["--enable", "qrtotp"]);
     assert!(asks_for_a_code(&machine, &mut alice));
@@ -170,7 +177,7 @@ fn the_module_is_not_removed_while_somebodys_own_file_names_it() {
     for (named, change) in by_hand {
         let machine = machine();
         let stack = machine.read("/etc/pam.d/common-auth");
-        install(&machine, "0.1.0-1");
+        install(&machine, VERSION);
         let mut alice = machine.enroll("alice");
         machine.done("/usr/sbin/pam-auth-update", &["--enable", "qrtotp"]);
         machine.write("/etc/pam.d/mine.dpkg-old", "auth required pam_qrtotp.so\n");
@@ -199,7 +206,7 @@ fn the_module_is_not_removed_while_somebodys_own_file_names_it() {
 #[test]
 fn what_was_kept_of_an_account_goes_with_it_and_nothing_else() {
     let machine = machine();
-    install(&machine, "0.1.0-1");
+    install(&machine, VERSION);
     for user in ["alice", "bob", "dave"] {
         machine.enroll(user);
     }
@@ -245,7 +252,7 @@ fn lintian_has_nothing_to_say() {
 #[test]
 fn the_bill_of_materials_names_what_is_linked_and_by_its_checksum() {
     let machine = machine();
-    install(&machine, "0.1.0-1");
+    install(&machine, VERSION);
     let bill: Value = serde_json::from_str(&machine.read("/usr/share/doc/qrtotp/sbom.cdx.json")).unwrap();
     assert_eq!((bill["bomFormat"].as_str(), bill["specVersion"].as_str()), (Some("CycloneDX"), Some("1.5")));
     let lock = include_str!("../Cargo.lock");
@@ -317,7 +324,7 @@ fn by_hand_the_same_files_are_installed_and_all_of_them_taken_out_again() {
     let after = machine.done("/usr/bin/find", &["/etc", "/usr", "/lib", "/var", "-xdev"]);
     assert!(after == before, "left over or gone: {:?}", difference(&before, &after));
     // The packages bring the same, but for what is a package's own.
-    install(&machine, "0.1.0-1");
+    install(&machine, VERSION);
     let own = |path: &String| {
         path.contains("/var/lib/dpkg/") || path.contains("/lintian/") || path.contains("/systemd/deb-systemd")
     };
@@ -365,7 +372,8 @@ fn the_rpm_spec_builds_and_its_packages_come_and_go_like_debians() {
     build.args(["--define", "qrtotp_tree /tmp/source", "/tmp/source/packaging/rpm/qrtotp.spec"]);
     let output = build.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let list = |name: &str| machine.done("/bin/sh", &["-c", &format!("rpm -qpl /tmp/rpm/RPMS/*/{name}-0*.rpm")]);
+    let list =
+        |name: &str| machine.done("/bin/sh", &["-c", &format!("rpm -qpl /tmp/rpm/RPMS/*/{name}-{VERSION}*.rpm")]);
     let module = list("pam_qrtotp");
     assert!(
         module.contains("/security/pam_qrtotp.so") && module.contains("/usr/libexec/qrtotp/named-in-pam"),
@@ -378,7 +386,7 @@ fn the_rpm_spec_builds_and_its_packages_come_and_go_like_debians() {
     assert!(!command.contains("pam-configs") && !command.contains("pam_qrtotp.so"), "{command}");
     assert_eq!(list("qrtotp-selinux"), "/usr/share/selinux/packages/qrtotp.pp\n");
     let rpm = |words: &str| machine.run("/bin/sh", &["-c", &format!("rpm --force-debian --nodeps {words}")]);
-    let installed = rpm("-i /tmp/rpm/RPMS/*/*qrtotp-0*.rpm");
+    let installed = rpm(&format!("-i /tmp/rpm/RPMS/*/*qrtotp-{VERSION}*.rpm"));
     assert!(installed.code == 0 && machine.has("/var/lib/qrtotp/.format"), "{installed:?}");
     assert!(machine.read("/etc/qrtotp/config.toml").contains("[totp]"));
     assert!(machine.enroll("alice").recovery_codes.len() == 10);
@@ -411,7 +419,7 @@ fn the_selinux_module_compiles_and_gives_the_login_domains_the_state() {
 #[test]
 fn the_apparmor_abstraction_is_sound_in_the_profile_of_a_host() {
     let machine = machine();
-    install(&machine, "0.1.0-1");
+    install(&machine, VERSION);
     let profile = "abi <abi/3.0>,\ninclude <tunables/global>\nprofile host /usr/local/sbin/host {\n  include <abstractions/base>\n  \
                    include <abstractions/authentication>\n  include <abstractions/nameservice>\n  include <abstractions/qrtotp>\n}\n";
     machine.write("/etc/apparmor.d/host", profile);
@@ -421,7 +429,7 @@ fn the_apparmor_abstraction_is_sound_in_the_profile_of_a_host() {
 #[test]
 fn systemd_finds_no_fault_with_the_units() {
     let machine = machine();
-    install(&machine, "0.1.0-1");
+    install(&machine, VERSION);
     let folder = if machine.has("/lib/systemd/system/qrtotp-gc.timer") { "/lib" } else { "/usr/lib" };
     for unit in ["qrtotp-watch.service", "qrtotp-gc.service", "qrtotp-gc.timer"] {
         let said = machine
