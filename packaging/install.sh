@@ -148,6 +148,7 @@ Nothing asks for a code yet. To switch it on:
      for sshd, say:               cp $examples/sshd-key-and-code /etc/pam.d/sshd
      and add the lines for sshd_config that stand at its top.
   4. Log in afresh, in another window, before you close the root shell.
+Where there is systemd, tidy up every week:  systemctl enable --now qrtotp-gc.timer
 END
 }
 
