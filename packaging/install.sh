@@ -5,10 +5,12 @@ umask 022
 
 usage() {
     cat <<'END'
-usage: packaging/install.sh [--destdir DIR] [--uninstall]
+usage: packaging/install.sh [--destdir DIR] [--uninstall] [--built DIR] [--pam-folder DIR]
 
-  --destdir DIR   put everything below DIR, for packages; needs no root, makes no state
-  --uninstall     remove what was installed; keeps policy, keys and logs
+  --destdir DIR      put everything below DIR, for packages; needs no root, makes no state
+  --uninstall        remove what was installed; keeps policy, keys and logs
+  --built DIR        where the built module and command are, if not in target/release
+  --pam-folder DIR   where PAM modules are, if not beside pam_unix.so
 END
 }
 
@@ -19,8 +21,8 @@ die() {
 
 source=$(cd "$(dirname "$0")/.." && pwd)
 build=cargo\ build\ --release\ --workspace\ --locked
-module=$source/target/release/libpam_qrtotp.so
-command=$source/target/release/qrtotp
+built=$source/target/release
+security=
 destdir=
 uninstall=
 
@@ -28,12 +30,16 @@ while [ $# -gt 0 ]; do
     case $1 in
     --destdir) [ $# -ge 2 ] || die "--destdir needs a folder"; destdir=$2; shift ;;
     --destdir=*) destdir=${1#*=} ;;
+    --built) [ $# -ge 2 ] || die "--built needs a folder"; built=$2; shift ;;
+    --pam-folder) [ $# -ge 2 ] || die "--pam-folder needs a folder"; security=$2; shift ;;
     --uninstall) uninstall=yes ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
     esac
     shift
 done
+module=$built/libpam_qrtotp.so
+command=$built/qrtotp
 case $destdir in
 '' | /*) ;;
 *) destdir=$PWD/$destdir ;;
@@ -61,15 +67,45 @@ pam_folder() {
     return 1
 }
 
-tmpfiles=/usr/lib/tmpfiles.d/qrtotp.conf
-logrotate=/etc/logrotate.d/qrtotp
-unit=/usr/lib/systemd/system/qrtotp-watch.service
 # Manuals and completions, which the command writes itself. Completions lie where each shell of this distribution looks.
 manuals=/usr/share/man/man
 completions='/usr/share/bash-completion/completions/qrtotp /usr/share/zsh/vendor-completions/_qrtotp
     /usr/share/fish/vendor_completions.d/qrtotp.fish'
-examples=/usr/share/doc/qrtotp/examples
-config=/etc/qrtotp/config.toml
+doc=/usr/share/doc/qrtotp
+examples=$doc/examples
+
+# Files that are only copied: mode, where they are here, where they go.
+plain_files() {
+    cat <<'END'
+644 packaging/tmpfiles.d/qrtotp.conf /usr/lib/tmpfiles.d/qrtotp.conf
+644 packaging/logrotate.d/qrtotp /etc/logrotate.d/qrtotp
+644 packaging/systemd/qrtotp-watch.service /usr/lib/systemd/system/qrtotp-watch.service
+644 packaging/systemd/qrtotp-gc.service /usr/lib/systemd/system/qrtotp-gc.service
+644 packaging/systemd/qrtotp-guard.service /usr/lib/systemd/system/qrtotp-guard.service
+644 packaging/systemd/qrtotp-gc.timer /usr/lib/systemd/system/qrtotp-gc.timer
+755 packaging/named-in-pam /usr/libexec/qrtotp/named-in-pam
+755 packaging/shadow-maint/userdel-post.d/qrtotp /etc/shadow-maint/userdel-post.d/qrtotp
+644 packaging/fail2ban/filter.d/qrtotp.conf /etc/fail2ban/filter.d/qrtotp.conf
+644 packaging/fail2ban/jail.d/qrtotp.conf /etc/fail2ban/jail.d/qrtotp.conf
+644 packaging/apparmor/abstractions/qrtotp /etc/apparmor.d/abstractions/qrtotp
+644 README.md /usr/share/doc/qrtotp/README.md
+644 SECURITY.md /usr/share/doc/qrtotp/SECURITY.md
+644 docs/ARCHITECTURE.md /usr/share/doc/qrtotp/ARCHITECTURE.md
+644 docs/FORMAT.md /usr/share/doc/qrtotp/FORMAT.md
+END
+    # The profile is read by Debian's pam-auth-update alone.
+    if [ -n "$destdir" ] || [ -n "$uninstall" ] || [ -d /usr/share/pam-configs ]; then
+        echo '644 packaging/pam-configs/qrtotp /usr/share/pam-configs/qrtotp'
+    fi
+}
+# Made when a package is built, beside module and command.
+bills='sbom.cdx.json third-party-notices.txt'
+
+# Whether a package owns the command that is here: its files are not ours to change.
+package_owns() {
+    if dpkg-query -S /usr/sbin/qrtotp > /dev/null 2>&1; then return 0; fi
+    command -v rpm > /dev/null && rpm -qf /usr/sbin/qrtotp > /dev/null 2>&1
+}
 
 # Renamed into place: a login at this moment loads the old module or the new one, never a half and never none.
 put() {
@@ -78,22 +114,6 @@ put() {
     chmod "$1" "$destdir$3.new"
     mv -f "$destdir$3.new" "$destdir$3"
     printf 'installed %s\n' "$destdir$3"
-}
-
-# The default policy, on standard output, for a package. `qrtotp init` also makes state, which belongs to one machine and not
-# into a package, so it works on private folders that go with it.
-default_config() {
-    user=
-    [ "$(id -u)" = 0 ] || user=-r
-    # shellcheck disable=SC2016,SC2086 # the inner shell expands; the option may be absent
-    unshare $user -m sh -ec '
-        mount -t tmpfs -o mode=755 tmpfs /run
-        cat > /run/command
-        chmod 755 /run/command
-        for folder in /var/lib /var/log; do mount -t tmpfs -o mode=755 tmpfs $folder; done
-        cd /
-        /run/command --config /run/config.toml init > /dev/null
-        cat /run/config.toml' < "$command"
 }
 
 # A command for another machine cannot be run here: QRTOTP_GENERATED names a folder that one of ours wrote with `generate`.
@@ -113,66 +133,44 @@ install_generated() {
     printf 'installed manuals in %s, and completions for bash, zsh and fish\n' "$destdir${manuals%/man}"
 }
 
-install_config() {
-    if [ -z "$destdir" ]; then
-        /usr/sbin/qrtotp init
-        return
-    fi
-    [ ! -e "$destdir$config" ] || return 0
-    mkdir -p "$destdir${config%/*}"
-    if default_config > "$destdir$config.new"; then
-        chmod 644 "$destdir$config.new"
-        mv -f "$destdir$config.new" "$destdir$config"
-        printf 'installed %s\n' "$destdir$config"
-    else
-        rm -f "$destdir$config.new"
-        printf 'install.sh: %s could not be made here; on the machine itself "qrtotp init" makes it\n' "$config" >&2
-    fi
-}
-
 install_all() {
     for file in "$module" "$command"; do
         [ -f "$file" ] || die "$file is not there; build it first, as yourself: (cd '$source' && $build)"
     done
-    security=$(pam_folder) || die "found no folder with a pam_unix.so of this machine; is PAM installed?"
+    [ -n "$security" ] || security=$(pam_folder) || die "found no folder with a pam_unix.so of this machine; is PAM installed?"
     put 644 "$module" "$security/pam_qrtotp.so"
     put 755 "$command" /usr/sbin/qrtotp
-    put 644 "$source/packaging/tmpfiles.d/qrtotp.conf" $tmpfiles
-    put 644 "$source/packaging/logrotate.d/qrtotp" $logrotate
-    put 644 "$source/packaging/systemd/qrtotp-watch.service" $unit
+    plain_files | while read -r mode file place; do
+        put "$mode" "$source/$file" "$place"
+    done
+    for bill in $bills; do
+        [ ! -f "$built/$bill" ] || put 644 "$built/$bill" "$doc/$bill"
+    done
     install_generated
     for example in "$source"/pam.d-examples/*; do
         put 644 "$example" "$examples/${example##*/}"
     done
+    "$command" policy default > "$destdir$examples/config.toml"
+    chmod 644 "$destdir$examples/config.toml"
+    [ -z "$destdir" ] || return 0
     # New files get the label of their folder's rule where SELinux is at work.
-    if [ -z "$destdir" ] && command -v restorecon > /dev/null; then
-        restorecon "$security/pam_qrtotp.so" /usr/sbin/qrtotp $tmpfiles $logrotate $unit || true
+    if command -v restorecon > /dev/null; then
+        plain_files | while read -r _ _ place; do restorecon "$place" || true; done
+        restorecon "$security/pam_qrtotp.so" /usr/sbin/qrtotp || true
     fi
-    install_config
-    if [ -n "$destdir" ]; then
-        printf '\nAfter the package is installed, its script should run: qrtotp init\n'
-        return
-    fi
+    /usr/sbin/qrtotp init
     cat <<END
 
 Nothing asks for a code yet. To switch it on:
-  1. Enroll yourself first:       qrtotp enroll YOU
+  1. Enroll yourself first:         qrtotp enroll YOU
      (how to roll it out for many: man 7 qrtotp; everything else: man qrtotp)
-  2. Open a root shell and keep it open until a fresh login has worked.
-  3. Read an example, copy it:    $examples/
-     for sshd, say:               cp $examples/sshd-key-and-code /etc/pam.d/sshd
-     and add the lines for sshd_config that stand at its top.
-  4. Log in afresh, in another window, before you close the root shell.
+  2. See what would be wrong:       qrtotp doctor --service sudo
+  3. Have a service ask for it:     qrtotp enable sudo
+     It is tried first, and taken back unless a fresh login with a code confirms it.
+     To do it by hand, see          $examples/
+Where there is systemd, take back at a boot what nobody confirmed, and tidy up every week:
+    systemctl enable qrtotp-guard.service && systemctl enable --now qrtotp-gc.timer
 END
-}
-
-# Lines that name the module, comments left out, as FILE:LINE: TEXT.
-still_named() {
-    for file in /etc/pam.conf /etc/pam.d/* /usr/lib/pam.d/*; do
-        [ ! -f "$file" ] || awk -v file="$file" '
-            { code = $0; sub(/#.*/, "", code) }
-            index(code, "pam_qrtotp.so") { print "  " file ":" FNR ": " $0 }' "$file"
-    done
 }
 
 take() {
@@ -183,18 +181,20 @@ take() {
 
 uninstall_all() {
     if [ -z "$destdir" ]; then
-        named=$(still_named)
-        [ -z "$named" ] || die "nothing was removed, since PAM still asks for the module, and a missing module denies the login:
+        if named=$("$source/packaging/named-in-pam"); then
+            die "nothing was removed, since PAM still asks for the module, and a missing module denies the login:
 $named
-Take these lines out (or put # before them), then try again."
+Take these lines out (or put # before them; those of pam-auth-update go by: pam-auth-update --disable qrtotp), then try again."
+        fi
     fi
-    for folder in $folders; do
+    for folder in ${security:-$folders}; do
         take "$folder/pam_qrtotp.so"
     done
     take /usr/sbin/qrtotp
-    take $tmpfiles
-    take $logrotate
-    take $unit
+    if [ -z "$destdir" ] && [ -d /run/systemd/system ]; then
+        systemctl --quiet disable --now qrtotp-watch.service qrtotp-gc.timer qrtotp-guard.service || true
+    fi
+    plain_files | while read -r _ _ place; do take "$place"; done
     for file in "$destdir$manuals"[578]/qrtotp[-.]* "$destdir$manuals"8/pam_qrtotp.8*; do
         take "${file#"$destdir"}" > /dev/null
     done
@@ -202,13 +202,21 @@ Take these lines out (or put # before them), then try again."
         take "$file" > /dev/null
     done
     printf 'removed manuals and completions\n'
+    for bill in $bills; do take "$doc/$bill"; done
     for example in "$destdir$examples"/*; do
         take "${example#"$destdir"}"
     done
-    if [ -d "$destdir${examples%/*}" ]; then
-        rmdir "$destdir$examples" "$destdir${examples%/*}" || true
-    fi
+    for folder in $examples $doc /usr/libexec/qrtotp; do
+        [ ! -d "$destdir$folder" ] || rmdir "$destdir$folder" || true
+    done
+    # Folders of other packages, which may not be here.
+    for folder in /etc/shadow-maint/userdel-post.d /etc/fail2ban/filter.d /etc/fail2ban/jail.d /etc/apparmor.d/abstractions; do
+        rmdir -p "$destdir$folder" 2> /dev/null || true
+    done
     printf 'kept, if there: /etc/qrtotp (policy), /var/lib/qrtotp (keys of everybody who is enrolled), /var/log/qrtotp (events)\n'
 }
 
+if [ -z "$destdir" ] && package_owns; then
+    die "a package of this machine owns /usr/sbin/qrtotp; change or remove that instead"
+fi
 if [ -n "$uninstall" ]; then uninstall_all; else install_all; fi

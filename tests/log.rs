@@ -162,6 +162,105 @@ fn fail2ban_finds_the_address_of_a_refused_login() {
     assert!(found.contains("127.0.0.9"), "by the filter pam-generic: {found}\n{}", fs::read_to_string(&path).unwrap());
 }
 
+/// The shipped filter, whose folder fail2ban is told.
+fn banned(sandbox: &Sandbox, filter: &str, log: &str) -> Vec<String> {
+    let path = format!("{SCRATCH}/auth.log");
+    fs::write(&path, log).unwrap();
+    let found = sandbox.output_of("fail2ban-regex", &["--out", "ip", &path, filter]);
+    found.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// Puts the shipped filter and jail where packages put them.
+fn put_filter() {
+    fs::write("/etc/fail2ban/filter.d/qrtotp.conf", include_str!("../packaging/fail2ban/filter.d/qrtotp.conf"))
+        .unwrap();
+    fs::write("/etc/fail2ban/jail.d/qrtotp.conf", include_str!("../packaging/fail2ban/jail.d/qrtotp.conf")).unwrap();
+}
+
+#[test]
+fn our_filter_counts_guesses_and_not_what_happens_to_the_owner() {
+    let sandbox = Sandbox::new();
+    put_filter();
+    let alice = sandbox.enroll("alice");
+    alice.phone.settle(10);
+    let right = alice.phone.code();
+    // Each from an address of its own: what is typed, and whether it is a guess.
+    let logins = [
+        ("alice", "192.0.2.1", alice.phone.wrong_code(), true),
+        ("nobody-here", "192.0.2.2", "123456".to_owned(), true),
+        ("alice", "2001:db8::3", "0000-0000-0000-0000-0000".to_owned(), true),
+        ("alice", "192.0.2.10", right.clone(), false),
+        ("alice", "192.0.2.11", right, false),
+        ("alice", "192.0.2.12", alice.phone.code_in(1), false),
+        ("alice", "192.0.2.13", "my password".to_owned(), false),
+        ("nobody-enrolled", "192.0.2.14", "123456".to_owned(), false),
+        ("alice", "attacker.example.org", alice.phone.wrong_code(), false),
+        ("alice", "", alice.phone.wrong_code(), false),
+    ];
+    for (user, rhost, typed, _) in &logins {
+        sandbox.run(Script::login(user).from(rhost).answering([typed.as_str()]));
+    }
+    let reasons = sandbox.reasons();
+    for there in ["wrong", "unknown_user", "recovery_wrong", "replayed", "early", "malformed", "not_enrolled"] {
+        assert!(reasons.iter().any(|reason| reason == there), "{there} of {reasons:?}");
+    }
+    let log = auth_log(&sandbox.syslog().of_module());
+    let guesses: Vec<&str> = logins.iter().filter(|login| login.3).map(|login| login.1).collect();
+    assert_eq!(banned(&sandbox, "qrtotp", &log), guesses, "{log}");
+    let all = banned(&sandbox, "qrtotp[mode=aggressive]", &log);
+    assert!(all.contains(&"192.0.2.11".to_owned()) && !all.contains(&"192.0.2.10".to_owned()), "{all:?}");
+    // A jail that is there, complete, and off.
+    let jails = sandbox.output_of("fail2ban-client", &["-d", "--dp"]);
+    assert!(!jails.contains("'qrtotp'"), "{jails}");
+    fs::write("/var/log/auth.log", "").unwrap();
+    fs::write("/etc/fail2ban/jail.d/qrtotp.local", "[qrtotp]\nenabled = true\n[sshd]\nenabled = false\n").unwrap();
+    let jails = sandbox.output_of("fail2ban-client", &["-d", "--dp"]);
+    assert!(jails.contains("'add', 'qrtotp'") && jails.contains("second_code"), "{jails}");
+}
+
+/// Everything that a caller can choose, chosen so that another address would be banned: 203.0.113.66.
+#[test]
+fn nobody_can_have_another_address_banned() {
+    let sandbox = Sandbox::new();
+    put_filter();
+    sandbox.enroll("alice");
+    let hostile = [
+        "x rhost=203.0.113.66",
+        "x rhost=203.0.113.66 user=alice reason=wrong",
+        " rhost=203.0.113.66",
+        "rhost=203.0.113.66",
+        "x\nNov 24 09:30:00 testhost sshd[1]: pam_qrtotp(sshd:auth): authentication failure; logname= uid=0 euid=0 tty= ruser= \
+         rhost=203.0.113.66 user=alice reason=wrong",
+        "\u{85}rhost=203.0.113.66\u{a0}user=x\u{2028}reason=wrong",
+        "x\trhost=203.0.113.66\tuser=alice\treason=wrong",
+        "x\rrhost=203.0.113.66",
+        "203.0.113.66",
+        "pam_qrtotp(sshd:auth): authentication failure; logname= uid=0 euid=0 tty= ruser= rhost=203.0.113.66 user= reason=wrong",
+    ];
+    for text in hostile {
+        let by = |name: &[u8]| Script::login_bytes(name).at("code").from("198.51.100.9");
+        sandbox.run(by(text.as_bytes()).answering(["123456"]));
+        let mut scripts = [by(b"alice"), by(b"alice")];
+        scripts[0].ruser = Some(text.as_bytes().to_vec());
+        scripts[1].tty = Some(text.as_bytes().to_vec());
+        for script in scripts {
+            sandbox.run(script.answering(["123456"]));
+        }
+        // As the name of a host, unless it is just that address: then it came from there.
+        if text != "203.0.113.66" {
+            sandbox.run(Script::login("alice").from(text).answering(["123456"]));
+        }
+        sandbox.run(Script::login("alice").from("198.51.100.9").answering([text]));
+    }
+    let log = auth_log(&sandbox.syslog().of_module());
+    assert!(log.matches("203.0.113.66").count() > hostile.len(), "they are in the log: {log}");
+    for filter in ["qrtotp", "qrtotp[mode=aggressive]"] {
+        let mut found = banned(&sandbox, filter, &log);
+        found.dedup();
+        assert_eq!(found, ["198.51.100.9"], "{filter}: {log}");
+    }
+}
+
 #[test]
 fn no_secret_is_written_anywhere_but_into_the_state() {
     let sandbox = Sandbox::new();

@@ -52,6 +52,17 @@ fish fish
 chromium chromium
 age age
 age-keygen age
+python3 python3
+dpkg-buildpackage dpkg-dev
+dh debhelper
+lintian lintian
+rpmbuild rpm
+deluser adduser
+apparmor_parser apparmor
+/usr/share/selinux/devel/Makefile selinux-policy-dev
+systemd-analyze systemd
+ansible-playbook ansible-core
+ansible-lint ansible-lint
 /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core
 EOF
 }
@@ -106,29 +117,6 @@ find_cargo() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends cargo-web rustc-web >/dev/null
 }
 
-began=$(date +%s)
-install_missing
-find_cargo
-
-echo "== building the module and the command"
-as_builder cargo build --release --workspace --locked --quiet
-target=$(as_builder cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-QRTOTP_TARGET="$target/release"
-export QRTOTP_TARGET
-
-# The tests themselves need no optimising, and build in half the time without.
-echo "== building the tests"
-built=$(mktemp)
-table=$(mktemp)
-log=$(mktemp)
-litter="$built $table $log"
-as_builder cargo test --workspace --locked --no-run 2>"$log" >&2 || {
-    cat "$log" >&2
-    die "the tests do not build"
-}
-sed -n 's/^ *Executable .* (\(.*\))$/\1/p' "$log" >"$built"
-[ -s "$built" ] || die "no tests were built"
-
 wanted() {
     [ $# -gt 1 ] || return 0
     name=$1
@@ -138,6 +126,41 @@ wanted() {
     done
     return 1
 }
+
+began=$(date +%s)
+install_missing
+find_cargo
+
+built=$(mktemp)
+table=$(mktemp)
+log=$(mktemp)
+litter="$built $table $log"
+
+echo "== building the module and the command"
+as_builder cargo build --release --workspace --locked --quiet
+target=$(as_builder cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+QRTOTP_TARGET="$target/release"
+export QRTOTP_TARGET
+
+# The packages hold what was built; so cargo is asked for nothing but what is linked.
+if wanted packages "$@" || wanted ansible "$@"; then
+    echo "== building the packages"
+    QRTOTP_DEBS="$target/debian"
+    as_builder env "QRTOTP_BUILT=$QRTOTP_TARGET" packaging/build-deb.sh --output "$QRTOTP_DEBS" >"$log" 2>&1 || {
+        cat "$log" >&2
+        die "the packages do not build"
+    }
+    export QRTOTP_DEBS
+fi
+
+# The tests themselves need no optimising, and build in half the time without.
+echo "== building the tests"
+as_builder cargo test --workspace --locked --no-run 2>"$log" >&2 || {
+    cat "$log" >&2
+    die "the tests do not build"
+}
+sed -n 's/^ *Executable .* (\(.*\))$/\1/p' "$log" >"$built"
+[ -s "$built" ] || die "no tests were built"
 
 # Sums up the lines `test result: ok. 7 passed; 0 failed; 0 ignored; ...` of one program.
 numbers() {

@@ -604,6 +604,34 @@ fn what_is_left_over_is_collected() {
 }
 
 #[test]
+fn of_one_account_nothing_else_is_collected() {
+    let sandbox = Sandbox::new();
+    sandbox.policy("[[rule]]\naction = \"enroll\"\ngrace_logins = 3\n");
+    for user in ["alice", "bob"] {
+        assert_eq!(sandbox.answer(user, ""), 0);
+        ticket(&sandbox, user);
+    }
+    let over = ticket(&sandbox, "carol");
+    expire(2003, id_of(&over));
+    let kept = |uid: u32| {
+        let names = fs::read_dir(format!("{STATE}/.grace")).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with(&format!("{uid}-"))).count()
+    };
+    let still = done(&sandbox, &["gc", "--yes", "--user", "alice"]).stdout;
+    assert!(still.contains("no state of alice that belongs to no account") && kept(2001) == 1, "{still}");
+    users::remove("alice");
+    users::remove("bob");
+    let named = done(&sandbox, &["gc", "--user", "alice"]).stdout;
+    assert!(named.contains("1 ticket and the count of logins without enrollment of user id 2001 would be"), "{named}");
+    assert!(!named.contains("2002") && kept(2001) == 1, "{named}");
+    done(&sandbox, &["gc", "--yes", "--user", "alice"]);
+    assert_eq!((kept(2001), kept(2002)), (0, 1));
+    let left: Vec<_> = states(&sandbox).into_iter().map(|(user, _)| user).collect();
+    assert_eq!(left, ["bob", "carol"], "what is over is left to the weekly run");
+    assert_eq!(sandbox.qrtotp(&["gc", "--user", "../x"]).code, 5);
+}
+
+#[test]
 fn the_policy_says_how_many_devices_there_are_and_how_many_codes_confirm_one() {
     let sandbox = Sandbox::new();
     sandbox.policy("[enroll]\nmax_devices = 1\nconfirm = 2\n");

@@ -160,6 +160,9 @@ pub enum Command {
         /// Remove; without it, state that would be removed is only named.
         #[arg(long)]
         yes: bool,
+        /// Only the state of this account, if it no longer exists.
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
     },
     /// Come over from google-authenticator, from pam_oath, or from an app, with the devices that people have.
     #[command(subcommand)]
@@ -313,6 +316,8 @@ pub enum PolicyAct {
         /// Which [default: that of --config].
         file: Option<PathBuf>,
     },
+    /// Print the policy that a new machine begins with: every key, its default, and what it means.
+    Default,
     /// Say which rule decides on a login, why the ones before do not, and what the login will come to.
     Explain {
         /// Whose login.

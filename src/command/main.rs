@@ -60,6 +60,10 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         // Anybody may ask what a picture holds; whether its key is good here is for root.
         return acts::check_picture::run(arguments, file);
     }
+    if let Command::Policy(PolicyAct::Default) = &arguments.command {
+        // Packages are built by anybody.
+        return acts::policy::print_default(&screen::Screen::new(arguments.json));
+    }
     desk::require_root()?;
     if let Command::Policy(PolicyAct::Check { file }) = &arguments.command {
         // The one act that a policy full of mistakes is made for.
@@ -106,7 +110,7 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         Command::Watch(options) => acts::watch::run(&desk, options),
         Command::Picture(PictureAct::Brand(BrandAct::Check)) => acts::brand::check(&desk),
         Command::Picture(PictureAct::QrTest) => acts::qr_test::run(&desk),
-        Command::Gc { yes } => acts::gc::run(&desk, *yes),
+        Command::Gc { yes, user } => acts::gc::run(&desk, *yes, user.as_deref()),
         Command::Import(act) => acts::import::run(&desk, act),
         Command::Search(Search::Scan(options)) => acts::scan::run(&desk, options),
         Command::Switch(SwitchAct::Enable(options)) => acts::switch::enable(&desk, options),

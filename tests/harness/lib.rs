@@ -1,6 +1,7 @@
 //! What the tests stand on: a machine of their own, real programs in it, a phone and a camera.
 //!
 //! - [`sandbox`]: a private /etc, /run, /var, /home, /dev and network for one test, gone when it ends
+//! - [`machine`]: the whole machine with its packages, to install into
 //! - [`product`]: the built module and command, and enrolling with them
 //! - [`script`], [`pamhost`]: libpam itself, driven step by step
 //! - [`terminal`], [`tmux`]: programs on a pseudo-terminal; a screen with rows and columns
@@ -12,6 +13,7 @@
 pub mod browser;
 pub mod camera;
 pub mod lines;
+pub mod machine;
 pub mod mmdb;
 pub mod pamhost;
 pub mod paper;

@@ -65,6 +65,14 @@ pub fn parts() -> &'static Parts {
     })
 }
 
+impl Parts {
+    /// Module and command, by the names that cargo gave them.
+    pub fn product(&self) -> [(&'static str, &[u8]); 2] {
+        let (name, command) = &self.programs[0];
+        [("libpam_qrtotp.so", &self.module), (name, command)]
+    }
+}
+
 /// Puts them where an installation would: the module beside the distribution's, the command into the path.
 pub(crate) fn install(parts: &Parts) {
     let module = format!("{}/pam_qrtotp.so", security_folder());

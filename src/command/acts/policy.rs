@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use qrtotp_core::files::{self, Privacy};
 use qrtotp_core::policy::alerts::Alert;
+use qrtotp_core::policy::keys;
 use qrtotp_core::policy::rules::Until;
 use qrtotp_core::policy::{Action, Decision, FirstLogin, Holds, Mistake, Policy, Rule, Settings, Zone, warnings};
 use qrtotp_core::ports::{Clock, Directory};
@@ -30,6 +31,7 @@ pub fn run(desk: &Desk, act: &PolicyAct) -> Result<(), Ending> {
             let file = file.as_deref().unwrap_or(&desk.config);
             check(file, file == desk.config, &desk.screen)
         }
+        PolicyAct::Default => print_default(&desk.screen),
         PolicyAct::Explain { user, service, from, at } => {
             explain(desk, user, &question(desk, service, from.as_deref(), at.as_deref())?)
         }
@@ -37,6 +39,12 @@ pub fn run(desk: &Desk, act: &PolicyAct) -> Result<(), Ending> {
             simulate(desk, &question(desk, service, from.as_deref(), at.as_deref())?)
         }
     }
+}
+
+/// Prints the policy that `qrtotp init` writes.
+pub fn print_default(screen: &Screen) -> Result<(), Ending> {
+    let text = keys::default_file();
+    screen.answer(&json!({ "policy": text }), text.trim_end())
 }
 
 /// Users that this machine does not know.
