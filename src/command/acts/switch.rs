@@ -35,7 +35,7 @@ const CONFIRM: std::ops::RangeInclusive<u64> = 30_000..=3_600_000;
 /// Where service files lie that an administrator changes.
 const SERVICES: &str = "/etc/pam.d";
 
-/// Watches over a change, see [`guard`]. It opens no policy: what is wrong with that must not keep it from its work.
+/// Watches over a change, see [`mod@guard`]. It opens no policy: what is wrong with that must not keep it from its work.
 pub fn guard(config: &Path, options: &GuardOptions) -> Result<(), Ending> {
     guard::run(config, options.service.as_deref())
 }
