@@ -19,7 +19,7 @@ const FORMAT: &str = include_str!("../docs/FORMAT.md");
 /// What every subcommand takes; `qrtotp(8)` has it.
 const EVERYWHERE: [&str; 4] = ["--config", "--json", "--help", "--version"];
 /// Options of other programs, which the README names.
-const FOREIGN: [&str; 4] = ["--release", "--workspace", "--locked", "--now"];
+const FOREIGN: [&str; 5] = ["--release", "--workspace", "--locked", "--now", "--enable"];
 
 type Names = BTreeSet<String>;
 
