@@ -98,7 +98,7 @@ fn a_service_is_looked_at_as_if_the_module_stood_in_it() {
     let out: Vec<_> =
         service["locked_out"].as_array().unwrap().iter().map(|out| out["user"].as_str().unwrap()).collect();
     assert!(out.contains(&"bob") && !out.contains(&"alice"), "{out:?}");
-    assert!(sandbox.qrtotp(&["doctor", "--service", "su"]).stdout.contains("would be locked out"));
+    assert!(sandbox.qrtotp(&["doctor", "--service", "su"]).stdout.contains("could not"));
     assert!(errors(&sandbox, &["--service", "nothing"]).contains(&"error pam-file".to_owned()));
 }
 

@@ -50,7 +50,7 @@ pub fn run(arguments: &Arguments, options: &DoctorOptions) -> Result<(), Ending>
     let count = |severity| diagnosis.findings.iter().filter(|finding| finding.severity == severity).count();
     let counts = Severity::ALL.map(count);
     let [errors, warnings, notices] = counts;
-    let mut lines: Vec<String> = diagnosis.findings.iter().map(text).collect();
+    let mut lines: Vec<String> = diagnosis.findings.iter().map(|finding| text(finding, &screen)).collect();
     lines.extend(diagnosis.services.iter().map(Service::text));
     let numbers = [counted(errors, "error"), counted(warnings, "warning"), counted(notices, "notice")];
     lines.push(numbers.join(", "));
@@ -119,12 +119,19 @@ fn left_unconfirmed(config: &Path) -> Vec<Finding> {
     left.map(told).collect()
 }
 
-/// A finding as it stands on the screen.
-pub fn text(finding: &Finding) -> String {
+/// A finding as it stands on the screen, in lines as long as that is wide.
+pub fn text(finding: &Finding, screen: &Screen) -> String {
+    const INDENT: &str = "         ";
     let Finding { severity, check, place, what, mend } = finding;
-    let mut text = format!("{:<8} {} ({check})\n         {}", severity.word(), clean(place), clean(what));
+    let width = screen.size().map_or(usize::MAX, |size| size.columns);
+    let part = |first: &str, text: &str| {
+        let options = textwrap::Options::new(width).break_words(false);
+        let more = " ".repeat(first.len());
+        textwrap::fill(&clean(text), options.initial_indent(first).subsequent_indent(&more))
+    };
+    let mut text = format!("{:<8} {} ({check})\n{}", severity.word(), clean(place), part(INDENT, what));
     if !mend.is_empty() {
-        text.push_str(&format!("\n         mend: {}", clean(mend)));
+        text.push_str(&format!("\n{}", part(&format!("{INDENT}mend: "), mend)));
     }
     text
 }
@@ -133,10 +140,11 @@ impl Service {
     fn text(&self) -> String {
         let Self { service, on, people, locked_out } = self;
         let state = if *on { "asks for a code" } else { "asks for no code yet" };
-        let would = if *on { "is" } else { "would be" };
-        match locked_out.len() {
-            0 => format!("service  {service} {state}; nobody {would} locked out"),
-            count => format!("service  {service} {state}; {count} of {people} who can log in {would} locked out"),
+        match (locked_out.len(), on) {
+            (0, true) => format!("service  {service} {state}; nobody is locked out"),
+            (0, false) => format!("service  {service} {state}; nobody would be locked out"),
+            (count, true) => format!("service  {service} {state}; of {people} who can log in {count} cannot"),
+            (count, false) => format!("service  {service} {state}; of {people} who can log in {count} could not"),
         }
     }
 

@@ -267,7 +267,7 @@ fn refuse_who_is_not_enrolled(desk: &Desk, user: &str) -> Result<(), Ending> {
 /// What the doctor says, and the difference; beside the answer where that is JSON.
 fn show(desk: &Desk, findings: &[Finding], changes: &[Change]) -> Result<(), Ending> {
     let is_told = |finding: &&Finding| finding.severity != Severity::Notice;
-    let told = findings.iter().filter(is_told).map(doctor::text);
+    let told = findings.iter().filter(is_told).map(|finding| doctor::text(finding, &desk.screen));
     let text: Vec<_> = told.chain(changes.iter().map(|change| change.diff().trim_end().to_owned())).collect();
     if desk.screen.is_json() {
         desk.screen.remark(&text.join("\n"));

@@ -7,7 +7,7 @@ use qrtotp_core::policy::{Action, DEFAULT_FILE};
 use qrtotp_core::vault::Vault;
 use qrtotp_hosts::finding::Finding;
 use qrtotp_hosts::sshd::{self, Settings};
-use qrtotp_hosts::stack::judge::{First, judge};
+use qrtotp_hosts::stack::judge::{self, First};
 use qrtotp_hosts::stack::{Files, edit};
 use qrtotp_hosts::{stack, sudo};
 
@@ -79,7 +79,7 @@ fn one(
 ) {
     let first = if service == "sshd" { look_at_sshd(desk, vault, on, machine, diagnosis) } else { First::Stack };
     let first = if on || first == First::Host { first } else { assumed_first(service) };
-    diagnosis.findings.extend(judge(service, machine, first));
+    diagnosis.findings.extend(judge::judge(service, machine, first));
     if service.starts_with("sudo") {
         diagnosis.findings.extend(look_at_sudo());
     }
@@ -87,6 +87,8 @@ fn one(
     if let (Some(desk), Some(vault)) = (desk, vault) {
         match policy::outsiders(desk, vault, service) {
             Ok(outsiders) => {
+                // `enable` asks of a stack that is not in place yet.
+                let on = judge::asks(service, &Machine::new());
                 let report =
                     Service { service: service.to_owned(), on, people: outsiders.people, locked_out: outsiders.out };
                 diagnosis.findings.extend(locked_out(&report));
