@@ -118,7 +118,13 @@ fn clock() -> Option<Finding> {
         return (offset.abs() >= SECONDS).then(|| wrong(format!("is off by {offset:.0} seconds, says chrony")));
     }
     if let Some(text) = ask("timedatectl", &["show", "--property=NTPSynchronized", "--value"]) {
-        return (text.trim() != "yes").then(|| wrong("is not synchronised, says systemd".to_owned()));
+        if text.trim() != "yes" {
+            return Some(wrong("is not synchronised, says systemd".to_owned()));
+        }
+        // Only where it is systemd itself that sets the clock.
+        let status = ask("timedatectl", &["timesync-status"]).unwrap_or_default();
+        let offset = timesync_offset(&status).unwrap_or(0.0);
+        return (offset.abs() >= SECONDS).then(|| wrong(format!("is off by {offset:.0} seconds, says systemd")));
     }
     if let Some(text) = ask("ntpq", &["-c", "rv 0 leap,offset"]) {
         let is_off = text.contains("leap=11");
@@ -126,6 +132,19 @@ fn clock() -> Option<Finding> {
     }
     let what = "it cannot be found out whether the network sets it: neither chrony nor systemd nor ntpd answers";
     Some(Finding::notice("clock", "the clock", what).mend("see that something sets it, or codes fail within weeks"))
+}
+
+/// The line `Offset: -1min 2.5s` of `timedatectl timesync-status`, in seconds.
+fn timesync_offset(status: &str) -> Option<f64> {
+    let text = status.lines().find_map(|line| line.trim().strip_prefix("Offset:"))?.trim();
+    let (sign, text) = text.strip_prefix('-').map_or((1.0, text.trim_start_matches('+')), |rest| (-1.0, rest));
+    let units = [("us", 1e-6), ("ms", 1e-3), ("min", 60.0), ("h", 3600.0), ("d", 86_400.0), ("s", 1.0)];
+    let part = |word: &str| {
+        let (unit, size) = units.into_iter().find(|(unit, _)| word.ends_with(unit))?;
+        Some(word.strip_suffix(unit)?.parse::<f64>().ok()? * size)
+    };
+    let parts: Option<Vec<f64>> = text.split_whitespace().map(part).collect();
+    Some(sign * parts?.into_iter().sum::<f64>())
 }
 
 /// What the phones say: right codes of several people, at the wrong time in the same direction.
@@ -193,4 +212,21 @@ fn selinux(desk: &Desk) -> Option<Finding> {
         let mend = format!("install packaging/selinux, then: restorecon -RF {place}");
         Finding::warning("selinux", place, what).mend(mend)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_are_read_in_every_unit_that_systemd_writes() {
+        let offset = |text: &str| timesync_offset(&format!("       Server: 192.0.2.1\n       Offset: {text}\n"));
+        for (text, seconds) in
+            [("+1.5ms", 0.0015), ("-712us", -0.000_712), ("+2.25s", 2.25), ("-1min 2s", -62.0), ("+1h 3min", 3780.0)]
+        {
+            let read = offset(text).unwrap();
+            assert!((read - seconds).abs() < 1e-9, "{text}: {read}");
+        }
+        assert_eq!((offset("n/a"), timesync_offset("")), (None, None));
+    }
 }
