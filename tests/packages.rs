@@ -88,6 +88,8 @@ fn installing_changes_no_login_and_makes_state_and_policy_once() {
     assert!(machine.read("/var/lib/pam/seen").lines().any(|line| line == "qrtotp"), "a profile that can be chosen");
     let wanted = "/etc/systemd/system/timers.target.wants/qrtotp-gc.timer";
     assert!(machine.has(wanted), "tidying up is on");
+    let wanted = "/etc/systemd/system/multi-user.target.wants/qrtotp-guard.service";
+    assert!(machine.has(wanted), "what nobody confirmed is taken back at a boot");
     assert!(!machine.has("/etc/systemd/system/multi-user.target.wants/qrtotp-watch.service"), "watching is not");
     let conffiles = machine.done("/usr/bin/dpkg-query", &["-W", "-f", "${Conffiles}", "qrtotp"]);
     for file in ["logrotate.d/qrtotp", "fail2ban/jail.d/qrtotp.conf", "shadow-maint/userdel-post.d/qrtotp"] {
@@ -330,7 +332,7 @@ fn by_hand_the_same_files_are_installed_and_all_of_them_taken_out_again() {
     };
     let mut packed = traces(&machine);
     packed.retain(|path| {
-        !own(path) && !path.contains("timers.target.wants") && !path.contains("/usr/share/doc/libpam-qrtotp")
+        !own(path) && !path.contains(".target.wants/") && !path.contains("/usr/share/doc/libpam-qrtotp")
     });
     assert_eq!(names(&packed), names(&by_hand));
     let refused = machine.run(installer, &[""; 0]);
