@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use qrtotp_hosts::sshd::Settings;
@@ -20,6 +21,10 @@ const PROGRAM_FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 const MOST: u64 = 256 * 1024;
 /// How long a program may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long its output may take after its end: somebody else may hold the pipe.
+const LEFT: Duration = Duration::from_secs(1);
+/// Most that it may print, in bytes.
+const LOUDEST: u64 = 4 * 1024 * 1024;
 /// Between two looks whether it has ended.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -123,7 +128,8 @@ pub fn program(name: &str) -> Option<PathBuf> {
     PROGRAM_FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.is_file())
 }
 
-/// What a program prints; its complaint where it fails, or takes too long.
+/// What a program prints; its complaint where it fails, prints without end, or takes too long. What it leaves running is not
+/// waited for.
 pub fn output(program: &Path, arguments: &[&str]) -> Result<String, String> {
     let name = program.display();
     let child = Command::new(program)
@@ -136,22 +142,7 @@ pub fn output(program: &Path, arguments: &[&str]) -> Result<String, String> {
         .stderr(Stdio::piped())
         .spawn();
     let mut child = child.map_err(|error| format!("{name} cannot be started: {error}"))?;
-    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
-    let read = move || {
-        let mut text = Vec::new();
-        if let Some(out) = &mut out {
-            let _ = out.read_to_end(&mut text);
-        }
-        text
-    };
-    let complaint = move || {
-        let mut text = Vec::new();
-        if let Some(err) = &mut err {
-            let _ = err.read_to_end(&mut text);
-        }
-        text
-    };
-    let (read, complaint) = (std::thread::spawn(read), std::thread::spawn(complaint));
+    let (out, complaint) = (read_aside(child.stdout.take()), read_aside(child.stderr.take()));
     let begun = Instant::now();
     let status = loop {
         match child.try_wait() {
@@ -164,14 +155,27 @@ pub fn output(program: &Path, arguments: &[&str]) -> Result<String, String> {
             }
         }
     };
-    let text = read.join().unwrap_or_default();
     if status.success() {
+        let text = out.recv_timeout(LEFT).map_err(|_| format!("{name} has ended, and its output has not"))?;
         return Ok(String::from_utf8_lossy(&text).into_owned());
     }
-    let complaint = complaint.join().unwrap_or_default();
+    let complaint = complaint.recv_timeout(LEFT).unwrap_or_default();
     let complaint = String::from_utf8_lossy(&complaint);
     let last = complaint.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says no more").trim();
     Err(format!("{name}: {status}: {last}"))
+}
+
+/// Reads a pipe to its end in a thread of its own, or as much as anybody wants; then it is closed.
+fn read_aside(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        if let Some(pipe) = pipe {
+            let _ = pipe.take(LOUDEST).read_to_end(&mut text);
+        }
+        let _ = sender.send(text);
+    });
+    receiver
 }
 
 /// What `sshd -T` says.
@@ -186,4 +190,29 @@ pub fn sshd(who: Option<(&str, &str)>) -> Result<Settings, String> {
         None => vec!["-T"],
     };
     output(&sshd, &arguments).map(|text| Settings::parse(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Result<String, String> {
+        output(Path::new("/bin/sh"), &["-c", script])
+    }
+
+    #[test]
+    fn what_a_program_prints_is_read_and_its_last_complaint_told() {
+        assert_eq!(shell("echo a; echo b").as_deref(), Ok("a\nb\n"));
+        let complaint = shell("echo first >&2; echo last >&2; exit 3").unwrap_err();
+        assert!(complaint.contains("exit status: 3") && complaint.ends_with(": last"), "{complaint}");
+        assert!(output(Path::new("/nowhere"), &[]).unwrap_err().contains("cannot be started"));
+    }
+
+    #[test]
+    fn a_program_that_prints_without_end_or_leaves_another_behind_does_not_hold_us() {
+        assert!(shell("exec yes").is_err());
+        let begun = Instant::now();
+        assert!(shell("sleep 60 & exit 0").unwrap_err().contains("its output has not"));
+        assert!(begun.elapsed() < PATIENCE);
+    }
 }
