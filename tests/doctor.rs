@@ -127,6 +127,25 @@ fn sshd_that_lets_a_key_by_is_an_error_and_its_matches_are_looked_at() {
     // Whom a rule lets by may come by a key alone.
     sandbox.policy("[[rule]]\nusers = [\"bob\"]\nservices = [\"sshd\"]\naction = \"allow\"\nuntil = 2999-01-01\n");
     assert_eq!(errors(&sandbox, &[]), Vec::<String>::new());
+    sandbox.policy("");
+    let extra = format!("{SCRATCH}/extra.conf");
+    fs::write(&extra, "Match=User bob\n  AuthenticationMethods publickey\n").unwrap();
+    for (what, more) in [
+        ("another file", format!("Include {extra}\n")),
+        ("a network", "Match User bob Address 10.0.0.0/8\n  AuthenticationMethods publickey\n".to_owned()),
+        ("a group in a network", "Match Group bob Address 10.0.0.0/8\n  AuthenticationMethods publickey\n".to_owned()),
+        ("an equals sign", "Match=User bob\n  AuthenticationMethods publickey\n".to_owned()),
+    ] {
+        config(&format!("{good}{more}"));
+        let found = errors(&sandbox, &[]);
+        assert_eq!(found, ["error sshd-bypass"], "{what}");
+    }
+    config(&format!("{good}Match LocalPort 2222\n  AuthenticationMethods publickey\n"));
+    let (found, _) = doctor(&sandbox, &[]);
+    assert!(
+        found.contains(&"notice sshd-match".to_owned()) && !found.iter().any(|word| word.starts_with("error")),
+        "{found:?}"
+    );
     config(&format!("{good}NoSuchSetting yes\n"));
     assert!(doctor(&sandbox, &[]).0.contains(&"warning sshd-unread".to_owned()));
 }
@@ -197,6 +216,18 @@ fn a_damaged_journal_is_named_and_repaired_without_letting_a_used_code_in() {
     assert_eq!(sandbox.status("alice")["recovery_left"], 0);
     assert_eq!(two(&alice.phone.code_in(1), &alice.phone.code_in(2)), 0, "two fresh ones get in");
     assert_eq!(sandbox.qrtotp(&["repair", "alice"]).code, 6, "nothing is damaged any more");
+    // What the policy does after so many failures may have been done before.
+    sandbox.enroll("bob");
+    for (policy, state) in [
+        ("[limits]\ndisable_after = 40\n", "disabled"),
+        ("[limits]\nmode = \"lock\"\nattempts = 12\n", "locked"),
+        ("", "stepped_up"),
+    ] {
+        sandbox.policy(policy);
+        fs::write(format!("{STATE}/2002/journal"), "damaged").unwrap();
+        assert_eq!(sandbox.qrtotp(&["repair", "bob"]).code, 0);
+        assert_eq!(sandbox.status("bob")["state"], state);
+    }
 }
 
 #[test]

@@ -242,7 +242,7 @@ fn state_or_policy_cannot_be_read() {
     fs::write(&keys, "damaged").unwrap();
     assert_ne!(sandbox.answer("alice", &alice.phone.code()), 0);
     fs::write(&keys, good).unwrap();
-    assert_eq!(sandbox.status("alice")["state"], "enrolled", "from a backup");
+    assert_eq!(sandbox.status("alice")["state"], "stepped_up", "from a backup");
     fs::write(&keys, "damaged").unwrap();
     let mut words = part.next("qrtotp enroll alice --replace");
     words.push("--unverified".to_owned());

@@ -16,6 +16,10 @@ impl Files for Here {
         fs::read_to_string(path).ok()
     }
 
+    fn is_usual(&self, _: &str) -> bool {
+        true
+    }
+
     fn has_module(&self, name: &str) -> bool {
         fs::exists(format!("{}/{name}", security_folder())).unwrap()
     }

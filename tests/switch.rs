@@ -227,7 +227,7 @@ fn a_trial_leaves_nothing_behind() {
     let shown = ran(&sandbox, &["enable", "sudo", "--dry-run"]);
     assert_eq!(shown.code, 0, "{shown:?}");
     let script = serde_json::json!({ "service": "sudo", "file": "/etc/pam.d/sudo", "config": "/etc/qrtotp/config.toml",
-        "asks_password": true, "text": SUDO.replace("@include common-account", "auth required pam_qrtotp.so\n@include common-account") });
+        "asks_password": true, "folders": [], "text": SUDO.replace("@include common-account", "auth required pam_qrtotp.so\n@include common-account") });
     let tried = sandbox.qrtotp_told(&format!("{script}\n"), &["try-login"]);
     assert_eq!(tried.stdout, "\"good\"\n", "{tried:?}");
     assert_eq!(listing(), before);
@@ -273,4 +273,136 @@ fn sshd_is_switched_on_with_its_own_settings_and_read_by_the_running_one() {
     assert_eq!(fs::read_to_string("/etc/pam.d/sshd").unwrap(), stock);
     assert!(!fs::exists("/etc/ssh/sshd_config.d/00-qrtotp.conf").unwrap());
     until("a key alone", || by_key().run::<&str>(&[], "id -un").success);
+}
+
+/// Makes /etc/pam.d a file system of its own that one can fill.
+fn small_disk(sandbox: &Sandbox) {
+    sandbox.output_of(
+        "/bin/sh",
+        &[
+            "-c",
+            "cp -a /etc/pam.d /mnt/pam.d && mount -t tmpfs -o size=256k t /etc/pam.d && cp -a /mnt/pam.d/. /etc/pam.d/",
+        ],
+    );
+}
+
+fn fill() {
+    assert!(fs::write("/etc/pam.d/filler", vec![0; 1 << 20]).is_err(), "the disk is full");
+}
+
+#[test]
+fn a_full_disk_keeps_nothing_from_being_taken_back() {
+    let (sandbox, _alice) = machine();
+    small_disk(&sandbox);
+    let child = qrtotp(&sandbox, &["enable", "sudo", "--yes"]).spawn().unwrap();
+    until("the change", || fs::read_to_string("/etc/pam.d/sudo").unwrap().contains("pam_qrtotp"));
+    fill();
+    let_time_pass();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(1));
+    assert_eq!(fs::read_to_string("/etc/pam.d/sudo").unwrap(), SUDO);
+}
+
+#[test]
+fn a_guard_goes_on_until_it_could_take_an_edited_file_back() {
+    let (sandbox, _alice) = machine();
+    small_disk(&sandbox);
+    let mut child = qrtotp(&sandbox, &["enable", "sudo", "--yes"]).spawn().unwrap();
+    until("the change", || fs::read_to_string("/etc/pam.d/sudo").unwrap().contains("pam_qrtotp"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let edited =
+        fs::read_to_string("/etc/pam.d/sudo").unwrap().replace("# Limits", "# My limits").replace("# qrtotp end\n", "");
+    fs::write("/etc/pam.d/sudo", edited).unwrap();
+    fill();
+    let_time_pass();
+    let off = ran(&sandbox, &["disable", "sudo", "--yes"]);
+    assert!(off.code != 0, "the mark is torn, and the disk full: {off:?}");
+    assert!(fs::exists(PENDING).unwrap(), "what could not be done is not forgotten");
+    fs::remove_file("/etc/pam.d/filler").unwrap();
+    until("the way back", || !fs::read_to_string("/etc/pam.d/sudo").unwrap().contains("pam_qrtotp"));
+    assert_eq!(fs::read_to_string("/etc/pam.d/sudo").unwrap(), SUDO.replace("# Limits", "# My limits"));
+    until("the end of the guard", || !fs::exists(PENDING).unwrap());
+}
+
+#[test]
+fn whoever_disables_it_confirms_nothing() {
+    let (sandbox, _alice) = machine();
+    let child = qrtotp(&sandbox, &["enable", "sudo", "--yes"]).spawn().unwrap();
+    until("the change", || fs::read_to_string("/etc/pam.d/sudo").unwrap().contains("pam_qrtotp"));
+    assert_eq!(ran(&sandbox, &["disable", "sudo", "--yes"]).code, 0);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("somebody else has ended this change"));
+}
+
+#[test]
+fn a_login_that_was_there_before_confirms_nothing_whatever_its_time() {
+    let (sandbox, alice) = machine();
+    sandbox.service(
+        "sudo",
+        &SUDO.replace("@include common-account", "auth required pam_qrtotp.so\n@include common-account"),
+    );
+    // The clock was an hour ahead at it.
+    let hour = alice.phone.code_at(qrtotp_tests::phone::seconds_now() + 3600);
+    let script = qrtotp_tests::script::Script::login("alice").at("sudo").wall_moved(3600).answering([PASSWORD, &hour]);
+    assert_eq!(sandbox.run(script).code(), 0);
+    sandbox.service("sudo", SUDO);
+    let child = qrtotp(&sandbox, &["enable", "sudo", "--yes"]).spawn().unwrap();
+    until("the change", || fs::read_to_string("/etc/pam.d/sudo").unwrap().contains("pam_qrtotp"));
+    let_time_pass();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(1));
+}
+
+#[test]
+fn su_is_switched_on_by_a_code_that_its_own_caller_gives() {
+    let (sandbox, _alice) = machine();
+    sandbox.service("su", "auth       sufficient pam_rootok.so\n\n@include common-auth\n@include common-account\n@include common-session\n");
+    let (root, bob) = (sandbox.enroll("root"), sandbox.enroll("bob"));
+    let child = qrtotp(&sandbox, &["enable", "su", "--yes"]).spawn().unwrap();
+    until("the change", || fs::read_to_string("/etc/pam.d/su").unwrap().contains("pam_qrtotp"));
+    let su = |uid: u32, target: &str, code: &str| {
+        let mut command = sandbox.command_as(uid, "/bin/su");
+        command.args([target, "-c", "id"]);
+        let mut terminal = Terminal::start(&mut command);
+        terminal.wait_for("Password: ");
+        terminal.type_line(PASSWORD);
+        terminal.wait_for("One-time code: ");
+        terminal.type_line(code);
+        terminal.wait_for("uid=");
+        terminal.end();
+    };
+    su(2002, "bob", &bob.phone.code());
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(fs::exists("/etc/qrtotp/switch/su.pending").unwrap(), "bob's code is not alice's login");
+    su(2001, "root", &root.phone.code());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn what_was_noted_and_not_done_is_dropped_by_disable() {
+    let (sandbox, _alice) = machine();
+    let child = qrtotp(&sandbox, &["enable", "sudo", "--yes"]).spawn().unwrap();
+    until("the change", || fs::exists(PENDING).unwrap());
+    let noted = fs::read(PENDING).unwrap();
+    until("the change", || fs::read_to_string("/etc/pam.d/sudo").unwrap().contains("pam_qrtotp"));
+    let_time_pass();
+    child.wait_with_output().unwrap();
+    fs::write(PENDING, noted).unwrap();
+    assert_eq!(ran(&sandbox, &["enable", "sudo", "--yes", "--unconfirmed"]).code, 6);
+    assert_eq!(ran(&sandbox, &["disable", "sudo"]).code, 0);
+    assert!(!fs::exists(PENDING).unwrap());
+}
+
+#[test]
+fn a_file_that_is_no_text_is_not_touched() {
+    let (sandbox, _alice) = machine();
+    let latin = [SUDO.as_bytes(), b"# gr\xfc\xdfe\n"].concat();
+    fs::write("/etc/pam.d/sudo", &latin).unwrap();
+    let refused = ran(&sandbox, &["enable", "sudo", "--yes"]);
+    assert!(
+        refused.code == 4 && refused.stderr.contains("/etc/pam.d/sudo:9: has bytes that are not UTF-8"),
+        "{refused:?}"
+    );
+    assert_eq!(fs::read("/etc/pam.d/sudo").unwrap(), latin);
 }

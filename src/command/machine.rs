@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -71,7 +72,13 @@ impl Machine {
         names.sort();
         names.dedup();
         // What other files bring in is no service of its own.
-        let is_service = |name: &String| !name.starts_with("common-") && !name.contains('.') && !name.ends_with('~');
+        // libpam looks for names in small letters.
+        let is_service = |name: &String| {
+            !name.starts_with("common-")
+                && !name.contains('.')
+                && !name.ends_with('~')
+                && !name.contains(char::is_uppercase)
+        };
         names.into_iter().filter(is_service).filter(|name| judge::asks(name, self)).collect()
     }
 }
@@ -87,6 +94,11 @@ impl Files for Machine {
         }
     }
 
+    fn is_usual(&self, path: &str) -> bool {
+        let folder = Path::new(path).parent().and_then(|folder| folder.canonicalize().ok());
+        folder.is_some_and(|folder| module_folders().contains(&folder))
+    }
+
     fn has_module(&self, name: &str) -> bool {
         if name.starts_with('/') {
             return Path::new(name).is_file();
@@ -98,7 +110,11 @@ impl Files for Machine {
 /// A file of some size at most, whatever bytes it has.
 fn read_text(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
-    fs::File::open(path).ok()?.take(MOST).read_to_end(&mut bytes).ok()?;
+    // Nothing else than a file: a pipe would have us wait.
+    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = fs::OpenOptions::new().read(true).custom_flags(nonblocking).open(path).ok()?;
+    file.metadata().ok().filter(fs::Metadata::is_file)?;
+    file.take(MOST).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -178,18 +194,19 @@ fn read_aside(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
     receiver
 }
 
+/// Nobody, for settings that hold for everybody (RFC 5737 has the address).
+const NOBODY: (&str, &str) = ("no-such-user-qrtotp", "192.0.2.1");
+
 /// What `sshd -T` says.
 ///
 /// # Errors
 /// A sentence, where there is no sshd, or its files are wrong.
 pub fn sshd(who: Option<(&str, &str)>) -> Result<Settings, String> {
     let sshd = program("sshd").ok_or("there is no sshd here")?;
-    let of = who.map(|(user, address)| format!("user={user},host={address},addr={address},laddr={address},lport=22"));
-    let arguments: Vec<&str> = match &of {
-        Some(of) => vec!["-T", "-C", of],
-        None => vec!["-T"],
-    };
-    output(&sshd, &arguments).map(|text| Settings::parse(&text))
+    // All of it is said, or sshd refuses where a `Match` asks for what is not.
+    let (user, address) = who.unwrap_or(NOBODY);
+    let of = format!("user={user},host={address},addr={address},laddr=192.0.2.2,lport=22,rdomain=none");
+    output(&sshd, &["-T", "-C", &of]).map(|text| Settings::parse(&text))
 }
 
 #[cfg(test)]

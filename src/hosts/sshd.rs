@@ -176,11 +176,85 @@ pub fn grace_time(settings: &Settings) -> Option<u64> {
     settings.get("logingracetime").parse().ok()
 }
 
-/// The lines of sshd's files that begin a `Match`, which `sshd -T` leaves out unless it is asked for somebody.
-pub fn matches(text: &str) -> Vec<(usize, String)> {
-    let is_match = |line: &str| line.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("match"));
-    let numbered = (1_usize..).zip(text.lines());
-    numbered.filter(|(_, line)| is_match(line)).map(|(number, line)| (number, line.trim().to_owned())).collect()
+/// What a line of sshd's files says that `sshd -T` does not tell of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Line {
+    /// `Match`: which sort of condition, in small letters, with what it names.
+    Match(Vec<(String, String)>),
+    /// `Include`: the files, as they are named.
+    Include(Vec<String>),
+}
+
+/// The lines that begin a `Match` or bring in other files, with their numbers.
+pub fn lines(text: &str) -> Vec<(usize, Line)> {
+    let read = |(number, line): (usize, &str)| {
+        let words = words(line);
+        let (first, rest) = words.split_first()?;
+        let read = match first.to_ascii_lowercase().as_str() {
+            "match" => Line::Match(conditions(rest)),
+            "include" => Line::Include(rest.to_vec()),
+            _ => return None,
+        };
+        Some((number, read))
+    };
+    (1_usize..).zip(text.lines()).filter_map(read).collect()
+}
+
+/// The conditions of a `Match`: each word with what follows it.
+fn conditions(words: &[String]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut rest = words.iter();
+    while let Some(name) = rest.next() {
+        let name = name.to_ascii_lowercase();
+        let value = if matches!(name.as_str(), "all" | "canonical" | "final") {
+            String::new()
+        } else {
+            rest.next().cloned().unwrap_or_default()
+        };
+        found.push((name, value));
+    }
+    found
+}
+
+/// Words as sshd parts them: at blanks, at the first `=`, held together by double quotes, up to a `#` that begins a word.
+fn words(line: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let (mut is_open, mut is_quoted) = (false, false);
+    for letter in line.trim().chars() {
+        let is_parting = letter.is_whitespace() || (letter == '=' && words.len() <= 1);
+        match letter {
+            '"' => {
+                (is_quoted, is_open) = (!is_quoted, {
+                    if !is_open {
+                        words.push(String::new());
+                    }
+                    true
+                })
+            }
+            '#' if !is_open && !is_quoted => break,
+            _ if is_parting && !is_quoted => is_open = false,
+            other => {
+                if !is_open {
+                    words.push(String::new());
+                    is_open = true;
+                }
+                if let Some(word) = words.last_mut() {
+                    word.push(other);
+                }
+            }
+        }
+    }
+    words
+}
+
+/// Addresses that stand for what an `Address` condition names: one of each network, and of everything else none.
+pub fn addresses(value: &str) -> Vec<String> {
+    let named = value.split(',').map(str::trim).filter(|part| !part.starts_with('!'));
+    let address = |part: &str| {
+        let bare = part.split('/').next().unwrap_or(part).replace(['*', '?'], "1");
+        bare.parse::<std::net::IpAddr>().ok().map(|address| address.to_string())
+    };
+    named.filter_map(address).collect()
 }
 
 #[cfg(test)]
@@ -247,7 +321,25 @@ mod tests {
     }
 
     #[test]
-    fn matches_are_found_however_they_are_written() {
-        assert_eq!(matches("Port 22\n  match User x\n#Match\nMatchless\n"), [(2, "match User x".to_owned())]);
+    fn matches_and_includes_are_read_however_they_are_written() {
+        let text = "Port 22\n  match User x\n#Match\nMatchless\nMatch=User bob\nMATCH \"User\" \"a b\" Address 10.0.0.0/8,!10.1.0.0/16\n\
+                    Include /etc/ssh/extra.conf more/*.conf # why\nMatch all\n";
+        let one = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let expected = [
+            (2, Line::Match(vec![one("user", "x")])),
+            (5, Line::Match(vec![one("user", "bob")])),
+            (6, Line::Match(vec![one("user", "a b"), one("address", "10.0.0.0/8,!10.1.0.0/16")])),
+            (7, Line::Include(vec!["/etc/ssh/extra.conf".to_owned(), "more/*.conf".to_owned()])),
+            (8, Line::Match(vec![one("all", "")])),
+        ];
+        assert_eq!(lines(text), expected);
+    }
+
+    #[test]
+    fn an_address_is_tried_of_each_network_that_is_named() {
+        assert_eq!(
+            addresses("10.0.0.0/8,!10.1.0.0/16, 192.168.*.*,2001:db8::/32,x*"),
+            ["10.0.0.0", "192.168.1.1", "2001:db8::"]
+        );
     }
 }

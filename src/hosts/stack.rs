@@ -49,6 +49,8 @@ pub const ANSWERS: [&str; 32] = [
 pub const MODULE: &str = "pam_qrtotp.so";
 /// Deepest nesting of files that is followed; libpam itself follows substacks to 16.
 const DEEPEST: usize = 16;
+/// Most files that are read for one service: files that bring in each other twice would take forever.
+const MOST_FILES: usize = 256;
 /// Longest line with its continuations, in bytes; libpam gives up at this one.
 const LONGEST: usize = 1023;
 
@@ -58,6 +60,8 @@ pub trait Files {
     fn read(&self, name: &str) -> Option<String>;
     /// Whether a module is there to be loaded.
     fn has_module(&self, name: &str) -> bool;
+    /// Whether a path of a module lies where libpam itself looks for modules.
+    fn is_usual(&self, path: &str) -> bool;
 }
 
 /// A line of a file.
@@ -166,11 +170,11 @@ impl Stack {
     pub fn read(service: &str, files: &dyn Files) -> Result<Self, Refused> {
         let mut steps = Vec::new();
         if let Some(text) = files.read(service) {
-            Reader { files, steps: &mut steps, top: None }.file(service, &text, Asked::All, 0, 0)?;
+            Reader::new(files, &mut steps).file(service, &text, Asked::All, 0, 0)?;
         }
         let is_other = steps.is_empty();
         if is_other && let Some(text) = files.read("other") {
-            Reader { files, steps: &mut steps, top: None }.file("other", &text, Asked::All, 0, 0)?;
+            Reader::new(files, &mut steps).file("other", &text, Asked::All, 0, 0)?;
         }
         Ok(Self { service: service.to_owned(), steps, is_other })
     }
@@ -194,9 +198,14 @@ struct Reader<'a> {
     files: &'a dyn Files,
     steps: &'a mut Vec<Step>,
     top: Option<usize>,
+    read: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(files: &'a dyn Files, steps: &'a mut Vec<Step>) -> Self {
+        Self { files, steps, top: None, read: 0 }
+    }
+
     fn file(&mut self, name: &str, text: &str, asked: Asked, level: usize, depth: usize) -> Result<(), Refused> {
         for line in lines(name, text)? {
             let is_first = self.top.is_none();
@@ -231,6 +240,9 @@ impl Reader<'_> {
             }
             word => (actions(word, control), None),
         };
+        let is_of_another_world = line.words.iter().any(|word| word.ends_with('\r'));
+        let odd = odd.or(is_of_another_world
+            .then_some("ends in a carriage return (CRLF), which libpam takes for a part of the last word"));
         let kind = match (broken, odd, target) {
             (Some(why), _, _) => Kind::Broken(why),
             (None, Some(why), _) => Kind::Broken(why.to_owned()),
@@ -253,7 +265,8 @@ impl Reader<'_> {
         depth: usize,
     ) -> Result<(), Refused> {
         let target = target.unwrap_or_default();
-        if depth >= DEEPEST {
+        self.read = self.read.saturating_add(1);
+        if depth >= DEEPEST || self.read > MOST_FILES {
             let why = "includes files to no end".to_owned();
             self.push(line, level, Kind::Broken(why), [Action::Bad; 32]);
             return Ok(());
@@ -283,7 +296,7 @@ struct Line {
 fn lines(file: &str, text: &str) -> Result<Vec<Line>, Refused> {
     let mut found = Vec::new();
     let mut begun: Option<(usize, String)> = None;
-    for (number, raw) in (1_usize..).zip(text.lines()) {
+    for (number, raw) in (1_usize..).zip(text.split('\n')) {
         let trimmed = raw.trim_matches([' ', '\t']);
         // Inside a continued line too, blank lines and comments are passed over.
         if trimmed.is_empty() || trimmed.starts_with('#') {

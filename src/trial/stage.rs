@@ -6,6 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, unshare};
+use nix::unistd::setresuid;
 use qrtotp_core::enroll::{self, Draft, Occasion};
 use qrtotp_core::otp::{Secret, Shape};
 use qrtotp_core::policy::Policy;
@@ -35,6 +36,8 @@ pub struct Script {
     pub config: PathBuf,
     /// Whether the stack asks for a password before the code.
     pub asks_password: bool,
+    /// Folders in which modules keep count of failures, beside the usual one.
+    pub folders: Vec<PathBuf>,
 }
 
 /// What the trial needs to log in with.
@@ -62,10 +65,13 @@ pub fn build(script: &Script, policy: &Policy) -> Result<Stage, String> {
         cover_folder(folder)?;
     }
     // What keeps count of failures, and what would answer for accounts that it has not heard of.
-    for folder in ["/run/faillock", "/var/run/faillock", "/run/nscd"] {
-        if Path::new(folder).is_dir() {
-            cover_folder(Path::new(folder))?;
-        }
+    for folder in &script.folders {
+        // As the module would make it.
+        let _ = fs::create_dir(folder);
+    }
+    let usual = PathBuf::from("/run/nscd");
+    for folder in script.folders.iter().chain([&usual]).filter(|folder| folder.is_dir()) {
+        cover_folder(folder)?;
     }
     if let Ok(socket) = fs::canonicalize("/dev/log") {
         cover_file(scratch, &socket, b"", 0o600)?;
@@ -78,6 +84,9 @@ pub fn build(script: &Script, policy: &Policy) -> Result<Stage, String> {
         cover_file(scratch, &script.config, policy_text(policy).as_bytes(), 0o644)?;
     }
     let secret = enroll_account(policy, uid)?;
+    // As whoever calls su or sudo: root's rights, and not root's own id, which pam_rootok lets by.
+    let root = nix::unistd::Uid::from_raw(0);
+    setresuid(nix::unistd::Uid::from_raw(uid), root, root).map_err(told("become the account of the trial"))?;
     Ok(Stage { password, secret, question: policy.prompts.text.clone() })
 }
 

@@ -139,6 +139,7 @@ pub fn text(finding: &Finding, screen: &Screen) -> String {
 impl Service {
     fn text(&self) -> String {
         let Self { service, on, people, locked_out } = self;
+        let service = clean(service);
         let state = if *on { "asks for a code" } else { "asks for no code yet" };
         match (locked_out.len(), on) {
             (0, true) => format!("service  {service} {state}; nobody is locked out"),

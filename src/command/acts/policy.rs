@@ -1,5 +1,6 @@
 //! `qrtotp policy`
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -316,8 +317,13 @@ fn simulate(desk: &Desk, question: &Question) -> Result<(), Ending> {
 
 fn rows(desk: &Desk, vault: &Vault, question: &Question) -> Result<Vec<Row>, Ending> {
     let mut rows = Vec::new();
+    let known = local_accounts();
     for (name, can_log_in) in accounts(vault)? {
-        let Some(account) = desk.find(&name)? else { continue };
+        let account = match known.get(&name) {
+            Some(account) => Some(account.clone()),
+            None => desk.find(&name)?,
+        };
+        let Some(account) = account else { continue };
         let decision = question.put(desk, Some(&account)).decision;
         let (_, outlook) = foresee(desk, vault, &account, decision, question)?;
         rows.push(Row { account, can_log_in, decision, outlook });
@@ -395,6 +401,29 @@ impl Row {
     }
 }
 
+/// The accounts of /etc/passwd, where the name service looks there first: asking it for each would read the file as often as
+/// there are lines in it.
+fn local_accounts() -> BTreeMap<String, Account> {
+    let sources = std::fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
+    let first = sources.lines().find_map(|line| line.trim().strip_prefix("passwd:")?.split_whitespace().next());
+    if first != Some("files") {
+        return BTreeMap::new();
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let account = |line: &str| {
+        let mut fields = line.split(':');
+        let name = UserName::parse(fields.next()?.as_bytes())?;
+        let uid = fields.nth(1)?.parse().ok()?;
+        Some((name.as_str().to_owned(), Account { name, uid: Uid(uid) }))
+    };
+    let mut all = BTreeMap::new();
+    for (name, account) in passwd.lines().filter_map(account) {
+        // The first line of a name counts.
+        all.entry(name).or_insert(account);
+    }
+    all
+}
+
 /// The names in /etc/passwd, and those of everybody enrolled; whether they have a shell to log in to.
 pub fn accounts(vault: &Vault) -> Result<Vec<(String, bool)>, Ending> {
     let passwd = std::fs::read_to_string("/etc/passwd")?;
@@ -405,8 +434,9 @@ pub fn accounts(vault: &Vault) -> Result<Vec<(String, bool)>, Ending> {
         (!name.is_empty()).then_some((name, can_log_in))
     };
     let mut accounts: Vec<_> = passwd.lines().filter_map(entry).collect();
+    let known: BTreeSet<String> = accounts.iter().map(|(name, _)| name.clone()).collect();
     for uid in vault.uids()? {
-        let name = enrolled_name(vault, uid).filter(|name| accounts.iter().all(|(known, _)| known != name.as_str()));
+        let name = enrolled_name(vault, uid).filter(|name| !known.contains(name.as_str()));
         accounts.extend(name.map(|name| (name.to_string(), true)));
     }
     Ok(accounts)

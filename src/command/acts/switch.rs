@@ -17,7 +17,7 @@ use qrtotp_core::events::Kind;
 use qrtotp_core::words::Uid;
 use qrtotp_hosts::finding::{Finding, Severity};
 use qrtotp_hosts::stack::edit::{self, Factor};
-use qrtotp_hosts::stack::{Files, judge};
+use qrtotp_hosts::stack::{Stack, Step, judge};
 use qrtotp_trial::{Script, Verdict};
 use serde_json::{Value, json};
 
@@ -32,6 +32,8 @@ use crate::machine::Machine;
 
 /// Shortest and longest time to confirm, in milliseconds.
 const CONFIRM: std::ops::RangeInclusive<u64> = 30_000..=3_600_000;
+/// How long a trial may take.
+const TRIAL: std::time::Duration = std::time::Duration::from_secs(60);
 /// Where service files lie that an administrator changes.
 const SERVICES: &str = "/etc/pam.d";
 
@@ -84,7 +86,14 @@ pub fn enable(desk: &Desk, options: &EnableOptions) -> Result<(), Ending> {
         let asks_password = factor == Factor::Password;
         let text = change.after.clone().unwrap_or_default();
         let config = desk.config.clone();
-        let script = Script { service: service.to_owned(), text, file, config, asks_password };
+        let script = Script {
+            service: service.to_owned(),
+            text,
+            file,
+            config,
+            asks_password,
+            folders: faillock_folders(service, &proposed),
+        };
         heed_trial(desk, &script, options.unconfirmed)?;
     }
     switch_on(desk, &pending, options, factor, user, confirm, changes)
@@ -95,7 +104,7 @@ pub fn disable(desk: &Desk, options: &DisableOptions) -> Result<(), Ending> {
     let service = options.service.as_str();
     let file = service_file(service)?;
     let machine = Machine::new();
-    let before = machine.read(service).unwrap_or_default();
+    let before = text_of(&file)?;
     let wrong = |why: String| Ending::new(Code::Conflict, format!("{}: {why}", file.display()));
     let mut changes = Vec::new();
     match edit::without_module(&before).map_err(wrong)? {
@@ -119,7 +128,10 @@ pub fn disable(desk: &Desk, options: &DisableOptions) -> Result<(), Ending> {
     if service == "sshd" {
         changes.extend(sshd::removal());
     }
+    let pending = Pending::beside(&desk.config);
     if changes.is_empty() {
+        // What a command that was killed has noted, and not done.
+        pending.forget(service)?;
         let text = format!("{service} asks for no code; nothing was changed");
         return desk.screen.answer(&answer(service, "already", &changes, None), &text);
     }
@@ -131,12 +143,12 @@ pub fn disable(desk: &Desk, options: &DisableOptions) -> Result<(), Ending> {
     if !agree(desk, options.yes, &format!("Switch {service} off?"))? {
         return Err(Ending::new(Code::No, "nothing was changed"));
     }
-    let pending = Pending::beside(&desk.config);
     let backup = back_up(desk, &pending, service, &changes)?;
     let plan = plan(desk, service, changes, caller(desk)?, 0)?;
-    // First, so that a guard that still watches over the change finds nothing to take back.
-    pending.forget(service)?;
+    // What a guard still watches over is forgotten last: it would take the same back.
     plan.make()?;
+    plan.settle();
+    pending.forget(service)?;
     if sshd::is_changed(&plan) {
         sshd::check(None).and_then(|()| sshd::reload()).map_err(|what| Ending::new(Code::Untrusted, what))?;
     }
@@ -170,7 +182,8 @@ fn factor(options: &EnableOptions) -> Result<Factor, Ending> {
 
 /// The file of a service, which must be a file of its own.
 fn service_file(service: &str) -> Result<PathBuf, Ending> {
-    let is_name = !service.is_empty() && !service.starts_with('.') && !service.contains('/');
+    let is_odd = |c: char| c == '/' || c.is_control() || c.is_uppercase();
+    let is_name = !service.is_empty() && !service.starts_with('.') && !service.contains(is_odd);
     let file = Path::new(SERVICES).join(service);
     match std::fs::symlink_metadata(&file) {
         _ if !is_name => Err(Ending::new(Code::Usage, "the service is the name of a file in /etc/pam.d")),
@@ -186,6 +199,18 @@ fn service_file(service: &str) -> Result<PathBuf, Ending> {
         }
         Err(error) => Err(Ending::new(Code::Untrusted, format!("{}: {error}", file.display()))),
     }
+}
+
+/// What the file of a service says. It is changed as text, so it must be text.
+fn text_of(file: &Path) -> Result<String, Ending> {
+    let bytes =
+        std::fs::read(file).map_err(|error| Ending::new(Code::Untrusted, format!("{}: {error}", file.display())))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let line = error.as_bytes().iter().take(good).filter(|byte| **byte == b'\n').count().saturating_add(1);
+        let what = format!("{}:{line}: has bytes that are not UTF-8; mend them first (iconv)", file.display());
+        Ending::new(Code::Untrusted, what)
+    })
 }
 
 fn refuse_pending(pending: &Pending, service: &str) -> Result<(), Ending> {
@@ -215,7 +240,7 @@ fn changes_on(
     let mut changes = Vec::new();
     if !judge::asks(service, &machine) {
         let no = |why| Ending::new(Code::No, format!("{service} cannot be switched on: {why}"));
-        let before = machine.read(service);
+        let before = Some(text_of(file)?);
         let after = edit::with_module(service, &machine, factor, &plan::line(&desk.config)).map_err(no)?;
         machine = Machine::with(service, &after);
         changes.push(Change { path: file.to_owned(), before, after: Some(after) });
@@ -289,6 +314,11 @@ fn agree(desk: &Desk, yes: bool, question: &str) -> Result<bool, Ending> {
 
 /// Tries the stack in a process of its own, and refuses a bad one.
 fn heed_trial(desk: &Desk, script: &Script, must_be_tried: bool) -> Result<(), Ending> {
+    let programs = programs_of(script);
+    if !programs.is_empty() {
+        desk.screen
+            .remark(&format!("its stack runs programs, which will run for the trial too: {}", programs.join(", ")));
+    }
     desk.screen.remark("trying a login by a copy of it ...");
     match try_in_a_process(desk, script) {
         Verdict::Good => {
@@ -313,6 +343,30 @@ fn heed_trial(desk: &Desk, script: &Script, must_be_tried: bool) -> Result<(), E
     }
 }
 
+/// Where modules of a stack keep count of failures, which the trial makes.
+fn faillock_folders(service: &str, machine: &Machine) -> Vec<PathBuf> {
+    let settings = std::fs::read_to_string("/etc/security/faillock.conf").unwrap_or_default();
+    let set = settings.lines().filter_map(|line| line.trim().strip_prefix("dir")?.trim_start().strip_prefix('='));
+    let stack = Stack::read(service, machine);
+    let is_counting = |step: &&Step| step.module() == "pam_faillock.so";
+    let steps: Vec<_> = stack.iter().flat_map(|stack| stack.steps.iter()).filter(is_counting).collect();
+    let said = steps.iter().flat_map(|step| step.arguments.iter()).filter_map(|argument| argument.strip_prefix("dir="));
+    let usual = (!steps.is_empty()).then_some("/run/faillock");
+    let mut folders: Vec<_> =
+        usual.into_iter().chain(set).chain(said).map(|folder| PathBuf::from(folder.trim())).collect();
+    folders.sort();
+    folders.dedup();
+    folders
+}
+
+/// What modules of the stack run beside themselves.
+fn programs_of(script: &Script) -> Vec<String> {
+    let machine = Machine::with(&script.service, &script.text);
+    let stack = Stack::read(&script.service, &machine);
+    let is_program = |step: &&Step| matches!(step.module(), "pam_exec.so" | "pam_script.so");
+    stack.iter().flat_map(|stack| stack.steps.iter()).filter(is_program).map(|step| step.place.to_string()).collect()
+}
+
 fn try_in_a_process(desk: &Desk, script: &Script) -> Verdict {
     let attempt = || -> std::io::Result<Verdict> {
         let mut child = Command::new(std::env::current_exe()?)
@@ -324,6 +378,16 @@ fn try_in_a_process(desk: &Desk, script: &Script) -> Verdict {
         if let Some(mut input) = child.stdin.take() {
             input.write_all(serde_json::to_string(script)?.as_bytes())?;
             input.write_all(b"\n")?;
+        }
+        // A module that asks for a finger, or the network, may wait for long.
+        let begun = std::time::Instant::now();
+        while child.try_wait()?.is_none() {
+            if begun.elapsed() > TRIAL {
+                child.kill()?;
+                child.wait()?;
+                return Ok(Verdict::Untried("a module of the stack did not answer in a minute".to_owned()));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
         let output = child.wait_with_output()?;
         let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
@@ -337,7 +401,9 @@ fn plan(desk: &Desk, service: &str, changes: Vec<Change>, user: String, confirm:
     Ok(Plan {
         service: service.to_owned(),
         changes,
+        uid: desk.find(&user)?.map_or(0, |account| account.uid.0),
         user,
+        seen: guard::last_logins(desk),
         began: now.wall.0,
         began_boot: now.boot,
         boot_id: now.boot_id,
@@ -428,23 +494,35 @@ fn wait(desk: &Desk, pending: &Pending, plan: &Plan, backup: Option<&Path>) -> R
     let service = plan.service.as_str();
     let end = loop {
         if pending.read(service)?.is_none() {
-            break if plan.is_made() { End::Confirmed(plan.user.clone()) } else { End::TakenBack };
+            break match pending.ended(service) {
+                Some(true) => End::Confirmed,
+                Some(false) => End::TakenBack,
+                None => End::Gone,
+            };
         }
         if !pending.is_held(service) {
             match guard::watch(&desk.config, pending, service)? {
                 End::Gone => {}
-                end => break end,
+                end => {
+                    pending.ended(service);
+                    break end;
+                }
             }
         }
         std::thread::sleep(std::time::Duration::from_millis(100));
     };
     match end {
-        End::Confirmed(user) => {
+        End::Confirmed => {
             let kept = backup.map(|path| format!("; what was there before: {}", path.display())).unwrap_or_default();
-            let text = format!("confirmed by {user}: {service} asks for a code from now on{kept}");
+            let text = format!("confirmed by a code of {}: {service} asks for one from now on{kept}", plan.user);
             desk.screen.answer(&answer(service, "confirmed", &plan.changes, backup), &text)
         }
-        End::TakenBack | End::Gone => {
+        End::Gone => {
+            let what =
+                format!("somebody else has ended this change of {service}; see: qrtotp doctor --service {service}");
+            Err(Ending::new(Code::No, what))
+        }
+        End::TakenBack => {
             desk.screen.answer(&answer(service, "taken_back", &plan.changes, backup), "")?;
             let what = format!("{service} was not confirmed and is as it was before; see: qrtotp why {}", plan.user);
             Err(Ending::new(Code::No, what))

@@ -81,6 +81,22 @@ pub fn without_module(text: &str) -> Result<Option<String>, String> {
     }
 }
 
+/// Takes out the marks and the lines of the module, and has the kept ones back, wherever they stand: for a file whose marks
+/// somebody has torn apart. `None` where there are none.
+pub fn without_lines(text: &str) -> Option<String> {
+    let mut kept = String::new();
+    for line in text.split_inclusive('\n') {
+        let bare = line.trim();
+        let is_ours = !bare.starts_with('#') && bare.contains(MODULE);
+        if let Some(old) = line.strip_prefix(KEPT) {
+            kept.push_str(old);
+        } else if !is_ours && !bare.starts_with(BEGIN) && bare != END {
+            kept.push_str(line);
+        }
+    }
+    (kept != text).then_some(kept)
+}
+
 /// Whether the file has lines that ask for the code outside the marks; the first one's number.
 pub fn by_hand(service: &str, files: &dyn Files) -> Option<String> {
     let stack = Stack::read(service, files).ok()?;

@@ -1,8 +1,11 @@
 //! What the ways through a stack mean: who gets in without a code, who is locked out, and by which line.
 
-use super::walk::{Code, Sort, Way, ways};
+use super::walk::{Code, Sort, Way, ways, ways_where};
 use super::{Files, Kind, MODULE, Refused, Stack, Step};
 use crate::finding::{Finding, Severity};
+
+/// Conditions whose answers are tried in all combinations.
+const MOST_CONDITIONS: usize = 8;
 
 /// Where the first factor comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +37,7 @@ pub fn asks(service: &str, files: &dyn Files) -> bool {
 
 fn judge_stack(stack: &Stack, files: &dyn Files, first: First) -> Vec<Finding> {
     let all = ways(stack, &|name| files.has_module(name));
-    let judge = Judge { stack, ways: &all };
+    let judge = Judge { stack, files, ways: &all };
     let mut found = judge.lines(files);
     found.extend(judge.nobody());
     found.extend(judge.unheeded());
@@ -49,6 +52,7 @@ fn judge_stack(stack: &Stack, files: &dyn Files, first: First) -> Vec<Finding> {
 
 struct Judge<'a> {
     stack: &'a Stack,
+    files: &'a dyn Files,
     ways: &'a [Way],
 }
 
@@ -69,6 +73,16 @@ impl Judge<'_> {
                     );
                 }
                 Kind::Module(_) | Kind::Enter => {}
+            }
+        }
+        for step in self.stack.ours() {
+            if let Kind::Module(name) = &step.kind
+                && name.starts_with('/')
+                && !files.is_usual(name)
+            {
+                let what = format!("names a module in another place than libpam's own: {name}");
+                let finding = Finding::warning("pam-place", step.place.to_string(), what);
+                found.push(finding.mend("write pam_qrtotp.so alone, if that is the one that is meant"));
             }
         }
         let first = self.stack.ours().next();
@@ -117,7 +131,14 @@ impl Judge<'_> {
                         stack; or take the file that ends it as a substack, not as an include";
             found.push(Finding::error("pam-bypass", place, what).mend(mend));
         }
-        if let Some(way) = by(Some(Sort::Condition)) {
+        if let Some(way) = by(Some(Sort::Condition)).filter(|_| found.is_empty()) {
+            if !self.is_decided_by_conditions() {
+                let what = format!("whoever comes this way gets in without a code: {}", self.tell(way));
+                let mend = "whatever the conditions before it say, some line ends the stack before the code: take it out, or put the \
+                            line of pam_qrtotp.so before it";
+                found.push(Finding::error("pam-bypass", self.turning_place(way), what).mend(mend));
+                return found;
+            }
             let what = format!("who meets this condition is not asked for a code: {}", self.tell(way));
             let mend = "if that is not meant, move the condition behind the code, or say it by a rule of the policy";
             found.push(Finding::warning("pam-condition", self.turning_place(way), what).mend(mend));
@@ -131,6 +152,27 @@ impl Judge<'_> {
             found.push(Finding::notice("pam-root", self.turning_place(way), what));
         }
         found
+    }
+
+    /// Whether there are answers of the conditions with which nobody gets in without a code; else it is not they who let by.
+    fn is_decided_by_conditions(&self) -> bool {
+        const YES: &[&str] = &["success"];
+        const NO: &[&str] = &["auth_err"];
+        let conditions: Vec<&Step> =
+            self.stack.steps.iter().filter(|step| Sort::of(step) == Sort::Condition).take(MOST_CONDITIONS).collect();
+        let all = 1_u32.checked_shl(u32::try_from(conditions.len()).unwrap_or(0)).unwrap_or(1);
+        (0..all).any(|answers| {
+            let settled = |step: &Step| {
+                let number = conditions.iter().position(|own| *own == step)?;
+                Some(if answers & (1 << number) == 0 { NO } else { YES })
+            };
+            let ways = ways_where(self.stack, &|name| self.files.has_module(name), &settled);
+            !ways.iter().any(|way| {
+                let by_another =
+                    [Sort::Root, Sort::Other].into_iter().any(|sort| way.marks.turned.has(sort) && counts(way, sort));
+                way.is_success && way.marks.code == Code::NotAsked && !by_another
+            })
+        })
     }
 
     fn twice(&self) -> Option<Finding> {

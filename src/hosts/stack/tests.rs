@@ -20,6 +20,10 @@ impl Files for Machine {
     fn has_module(&self, name: &str) -> bool {
         !self.lacks.contains(&name)
     }
+
+    fn is_usual(&self, path: &str) -> bool {
+        path.starts_with("/lib/security/")
+    }
 }
 
 const COMMON_AUTH: &str = "auth\t[success=1 default=ignore]\tpam_unix.so nullok\n# here's the fallback\n\
@@ -120,6 +124,20 @@ fn whom_a_line_lets_by_is_told_by_what_it_looks_at() {
     assert_eq!(checks(su), [(NOTICE, "pam-root")]);
     let finger = "@include common-auth\nauth [success=1 default=ignore] pam_fprintd.so\nauth required pam_qrtotp.so\n";
     assert_eq!(checks(finger), [(NOTICE, "pam-other-factor")]);
+    for always in ["pam_exec.so /bin/true", "pam_something.so"] {
+        let text = format!("auth sufficient {always}\n@include common-auth\nauth required pam_qrtotp.so\n");
+        assert!(checks(&text).contains(&(ERROR, "pam-bypass")), "{text}: {:?}", checks(&text));
+    }
+    let harmless = "auth [default=1 success=ok] pam_succeed_if.so uid >= 1000\nauth optional pam_env.so\n\
+                    auth sufficient pam_unix.so\nauth required pam_qrtotp.so\n";
+    assert!(
+        checks(harmless).contains(&(ERROR, "pam-bypass")),
+        "a condition does not excuse what follows it: {:?}",
+        checks(harmless)
+    );
+    let two = "@include common-auth\nauth [success=2 default=ignore] pam_succeed_if.so user ingroup a\n\
+               auth [success=1 default=ignore] pam_succeed_if.so user ingroup b\nauth required pam_qrtotp.so\n";
+    assert_eq!(checks(two), [(WARNING, "pam-condition")]);
     let group = "@include common-auth\nauth [success=1 default=ignore] pam_succeed_if.so user ingroup nocode\n\
                  auth required pam_qrtotp.so\n";
     assert_eq!(checks(group), [(WARNING, "pam-condition")]);
@@ -147,6 +165,12 @@ fn where_nobody_gets_in_any_more_it_says_so() {
     let endless = machine(&[("try", "@include try\nauth required pam_qrtotp.so\n")]);
     assert!(checks_of(&endless, "try", First::Stack).contains(&(ERROR, "pam-line")));
     assert_eq!(checks("auth required pam_qrtotp.so \\\n"), [(ERROR, "pam-file")]);
+    let crlf = "auth requisite pam_unix.so\r\nauth required pam_qrtotp.so\r\n";
+    assert!(checks(crlf).contains(&(ERROR, "pam-nobody")), "{:?}", checks(crlf));
+    let twice = machine(&[("try", "@include try\n@include try\nauth required pam_qrtotp.so\n")]);
+    assert!(checks_of(&twice, "try", First::Stack).contains(&(ERROR, "pam-line")));
+    let elsewhere = "auth requisite pam_unix.so\nauth required /mnt/pam_qrtotp.so\n";
+    assert_eq!(checks(elsewhere), [(WARNING, "pam-place")]);
 }
 
 #[test]

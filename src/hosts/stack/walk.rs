@@ -51,7 +51,7 @@ impl Sort {
             | "pam_usb" => Self::Other,
             "pam_rootok" => Self::Root,
             "pam_succeed_if" | "pam_access" | "pam_listfile" | "pam_time" | "pam_wheel" | "pam_localuser"
-            | "pam_usertype" | "pam_securetty" | "pam_exec" | "pam_script" => Self::Condition,
+            | "pam_usertype" | "pam_securetty" => Self::Condition,
             "pam_permit" => Self::Permit,
             "pam_deny" => Self::Deny,
             "pam_env" | "pam_faildelay" | "pam_group" | "pam_cap" | "pam_nologin" | "pam_keyinit" | "pam_selinux"
@@ -157,7 +157,17 @@ struct State {
 
 /// Every way that differs in its end or in its marks, one for each.
 pub fn ways(stack: &Stack, has_module: &dyn Fn(&str) -> bool) -> Vec<Way> {
+    ways_where(stack, has_module, &|_| None)
+}
+
+/// The same where some lines give this one answer.
+pub fn ways_where(
+    stack: &Stack,
+    has_module: &dyn Fn(&str) -> bool,
+    settled: &dyn Fn(&Step) -> Option<&'static [&'static str]>,
+) -> Vec<Way> {
     let answers = |step: &Step| match &step.kind {
+        _ if settled(step).is_some() => settled(step).unwrap_or_default(),
         Kind::Broken(_) => &["perm_denied"],
         Kind::Module(name) if !has_module(name) => &["module_unknown"][..],
         // As pam_sss's ignore_unknown_user: then it proves nothing.

@@ -23,6 +23,8 @@ const PAIRS: [(&str, &str); 3] = [("sudo", "sudo-i"), ("su", "su-l"), ("login", 
 const ANYWHERE: &str = "192.0.2.1";
 /// Users that sshd's settings are asked for one by one.
 const ASKED: usize = 200;
+/// Files of sshd that are read.
+const MOST_FILES: usize = 100;
 /// Locked-out users that are named.
 const NAMED: usize = 10;
 
@@ -206,7 +208,7 @@ fn look_at_sshd(
     settings.first()
 }
 
-/// What sshd's `Match` lines change, for each user whom they may mean.
+/// What sshd's `Match` lines change, for each user whom they may mean, from the networks that they name.
 fn matched(
     desk: Option<&Desk>,
     vault: Option<&Vault>,
@@ -215,39 +217,87 @@ fn matched(
     general: &[Finding],
     is_in_one_line: bool,
 ) -> Vec<Finding> {
-    let mut files = vec!["/etc/ssh/sshd_config".to_owned()];
-    let drop_ins = fs::read_dir("/etc/ssh/sshd_config.d").into_iter().flatten().flatten();
-    files.extend(drop_ins.map(|entry| entry.path().to_string_lossy().into_owned()));
-    let text = |file: &String| fs::read_to_string(file).map(|text| (file.clone(), sshd::matches(&text))).ok();
-    let blocks: Vec<_> = files.iter().filter_map(text).filter(|(_, lines)| !lines.is_empty()).collect();
-    let Some((file, lines)) = blocks.first() else { return Vec::new() };
-    let mut found = Vec::new();
-    let by_user = |line: &String| {
-        let line = line.to_ascii_lowercase();
-        !["user", "group", "all"].iter().any(|word| line.split_whitespace().nth(1) == Some(word))
-    };
-    for (number, line) in lines.iter().filter(|(_, line)| by_user(line)) {
-        let what = format!("\"{line}\" may set sshd differently there; try it: sshd -T -C user=NAME,addr=ADDRESS");
-        found.push(Finding::notice("sshd-match", format!("{file}:{number}"), what));
+    let matches = match_lines();
+    if matches.is_empty() {
+        return Vec::new();
     }
+    let mut found = Vec::new();
+    let mut from = vec![ANYWHERE.to_owned()];
+    for (place, conditions) in &matches {
+        let others: Vec<_> =
+            conditions.iter().filter(|(name, _)| !matches!(name.as_str(), "user" | "group" | "all")).collect();
+        from.extend(others.iter().filter(|(name, _)| name == "address").flat_map(|(_, value)| sshd::addresses(value)));
+        if !others.is_empty() {
+            let told: Vec<_> = others.iter().map(|(name, value)| format!("{name} {value}")).collect();
+            let what = format!(
+                "a Match by {} may set sshd differently there; try it: sshd -T -C user=NAME,addr=ADDRESS,...",
+                told.join(", ")
+            );
+            found.push(Finding::notice("sshd-match", place.as_str(), what));
+        }
+    }
+    from.dedup();
     let names = vault.and_then(|vault| policy::accounts(vault).ok()).unwrap_or_default();
-    let people = names.into_iter().filter(|(_, can_log_in)| *can_log_in).take(ASKED);
-    let known: Vec<_> = general.iter().map(|finding| (finding.check, finding.what.clone())).collect();
-    for (user, _) in people {
-        let Ok(own) = machine.sshd(Some((&user, ANYWHERE))) else { continue };
+    let people: Vec<_> = names.into_iter().filter(|(_, can_log_in)| *can_log_in).map(|(name, _)| name).collect();
+    let all = people.len().saturating_mul(from.len());
+    let cases = from.iter().flat_map(|address| people.iter().map(move |user| (user, address)));
+    if all > ASKED {
+        let what = format!("{all} users and addresses may be meant by a Match, and {ASKED} were looked at");
+        found.push(
+            Finding::warning("sshd-match", "sshd", what).mend("try others: sshd -T -C user=NAME,addr=ADDRESS,..."),
+        );
+    }
+    let mut known: Vec<_> = general.iter().map(|finding| (finding.check, finding.what.clone())).collect();
+    for (user, address) in cases.take(ASKED) {
+        let Ok(own) = machine.sshd(Some((user, address))) else { continue };
         if own == *settings {
             continue;
         }
-        let new = sshd::judge(&own, is_in_one_line, &user);
-        let is_new = |finding: &Finding| !known.contains(&(finding.check, finding.what.clone()));
+        let whose = if address == ANYWHERE { user.clone() } else { format!("{user} from {address}") };
         // One whom a rule lets in without a code may come by a key alone.
         let is_let_by =
-            desk.zip(vault).is_some_and(|(desk, vault)| policy::is_let_by(desk, vault, &user, "sshd").unwrap_or(false));
-        for finding in new.into_iter().filter(is_new) {
+            desk.zip(vault).is_some_and(|(desk, vault)| policy::is_let_by(desk, vault, user, "sshd").unwrap_or(false));
+        for finding in sshd::judge(&own, is_in_one_line, &whose) {
+            let key = (finding.check, format!("{user}: {}", finding.what));
+            if known.contains(&(finding.check, finding.what.clone())) || known.contains(&key) {
+                continue;
+            }
+            known.push(key);
             found.push(if is_let_by { Finding::notice(finding.check, finding.place, finding.what) } else { finding });
         }
     }
     found
+}
+
+/// Every `Match` of sshd's files, and of those that they bring in: where it stands, and its conditions.
+fn match_lines() -> Vec<(String, Vec<(String, String)>)> {
+    let mut open = vec!["/etc/ssh/sshd_config".to_owned()];
+    let mut seen: Vec<String> = Vec::new();
+    let mut found = Vec::new();
+    while let Some(file) = open.pop() {
+        if seen.contains(&file) || seen.len() > MOST_FILES {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        for (number, line) in sshd::lines(&text) {
+            match line {
+                sshd::Line::Match(conditions) => found.push((format!("{file}:{number}"), conditions)),
+                sshd::Line::Include(names) => open.extend(names.iter().flat_map(|name| matching(name))),
+            }
+        }
+        seen.push(file);
+    }
+    found
+}
+
+/// The files that a pattern of `Include` names; its last part may hold wildcards.
+fn matching(name: &str) -> Vec<String> {
+    let path = if name.starts_with('/') { name.to_owned() } else { format!("/etc/ssh/{name}") };
+    let Some((folder, last)) = path.rsplit_once('/') else { return Vec::new() };
+    let Some((head, tail)) = last.split_once('*') else { return vec![path] };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| name.starts_with(head) && name.ends_with(tail)).map(|name| format!("{folder}/{name}")).collect()
 }
 
 /// What who enrolls is told of sshd's LoginGraceTime must be so.

@@ -8,8 +8,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use qrtotp_core::budget::LastLogin;
 use qrtotp_core::events::{Kind, Printable};
-use qrtotp_core::words::WallTime;
+use qrtotp_core::vault::Vault;
+use qrtotp_core::words::{Source, Uid, UserName, WallTime};
 
 use super::plan::{Pending, Plan};
 use super::sshd;
@@ -23,10 +25,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 const BEGINNING: Duration = Duration::from_secs(10);
 
 /// How a change ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
-    /// This user has logged in through it.
-    Confirmed(String),
+    /// Somebody has given a code through it.
+    Confirmed,
     /// It was taken back.
     TakenBack,
     /// Somebody else has ended it: by `disable`, say.
@@ -98,17 +100,16 @@ fn by_systemd(program: &Path, arguments: &[String], service: &str) -> bool {
     machine::output(&systemd_run, &all).is_ok()
 }
 
-/// Watches to the end.
+/// Watches to the end. Where a change cannot be taken back yet, because a disk is full, say, it goes on trying.
 pub fn watch(config: &Path, pending: &Pending, service: &str) -> Result<End, Ending> {
     let Some(_hold) = pending.hold(service) else { return Ok(End::Gone) };
     loop {
         let Some(plan) = pending.read(service)? else { return Ok(End::Gone) };
         if let Some(user) = confirmed_by(config, &plan) {
             end_confirmed(config, pending, &plan, &user)?;
-            return Ok(End::Confirmed(user));
+            return Ok(End::Confirmed);
         }
-        if is_over(&plan) {
-            end_taken_back(config, pending, &plan)?;
+        if is_over(&plan) && end_taken_back(config, pending, &plan).is_ok() {
             return Ok(End::TakenBack);
         }
         std::thread::sleep(PAUSE);
@@ -123,39 +124,54 @@ fn is_over(plan: &Plan) -> bool {
         .is_none_or(|now| now.boot_id != plan.boot_id || now.boot.saturating_sub(plan.began_boot) >= plan.confirm)
 }
 
-/// Who has logged in with a code through the service since the change began. The state tells it, not the log: only a code
-/// that was judged and accepted stands there.
+/// Everybody's last login now: user id, and milliseconds since 1970.
+pub fn last_logins(desk: &Desk) -> Vec<(u32, u64)> {
+    let Ok(vault) = desk.vault() else { return Vec::new() };
+    let uids = vault.uids().unwrap_or_default();
+    uids.into_iter().filter_map(|uid| Some((uid.0, last_login(desk, &vault, uid)?.1.time.0))).collect()
+}
+
+/// The name in somebody's enrollment, and the last login that its journal tells.
+fn last_login(desk: &Desk, vault: &Vault, uid: Uid) -> Option<(UserName, LastLogin)> {
+    let room = vault.room(uid).ok()??;
+    let (credentials, _) = room.credentials().ok()?;
+    let history = room.journal(&credentials).ok()?.read().ok()?;
+    let last = history.fold(&desk.policy.limits).0.last_login?;
+    Some((credentials.user, last))
+}
+
+/// Who has given a code through the service since the change began. The state tells it, not the log: only a code that was
+/// judged and accepted stands there. A login that was there before does not count, whatever the clock said at it.
 fn confirmed_by(config: &Path, plan: &Plan) -> Option<String> {
     if !plan.is_made() {
         return None;
     }
     let desk = Desk::open(config, false).ok()?;
     let vault = desk.vault().ok()?;
-    // su asks for the code of whom it changes to, as a rule.
-    let is_anybodys = plan.service == "su" || plan.service == "su-l";
+    // su asks for the code of whom it changes to, as a rule; then who calls it counts.
+    let is_su = plan.service == "su" || plan.service == "su-l";
+    let caller = Source::Local(Uid(plan.uid)).key();
     for uid in vault.uids().ok()? {
-        let Some(room) = vault.room(uid).ok().flatten() else { continue };
-        let Ok((credentials, _)) = room.credentials() else { continue };
-        if !is_anybodys && credentials.user.as_str() != plan.user {
-            continue;
-        }
-        let Ok(history) = room.journal(&credentials).and_then(|journal| journal.read()) else { continue };
-        let (state, _) = history.fold(&desk.policy.limits);
-        let is_it = state.last_login.is_some_and(|last| {
-            let name: Vec<u8> = last.service.iter().copied().take_while(|byte| *byte != 0).collect();
-            last.time >= WallTime(plan.began)
-                && plan.service.as_bytes().get(..name.len()) == Some(&name)
-                && (name.len() == plan.service.len() || name.len() == last.service.len())
-        });
-        if is_it {
-            return Some(credentials.user.as_str().to_owned());
+        let Some((user, last)) = last_login(&desk, &vault, uid) else { continue };
+        let is_new = last.time >= WallTime(plan.began) && !plan.seen.contains(&(uid.0, last.time.0));
+        let is_his = if is_su { last.source == caller } else { user.as_str() == plan.user };
+        if is_new && is_his && is_through(&last, &plan.service) {
+            return Some(user.as_str().to_owned());
         }
     }
     None
 }
 
+/// A journal keeps the first bytes of a service's name.
+fn is_through(last: &LastLogin, service: &str) -> bool {
+    let mut padded = [0; 16];
+    padded.iter_mut().zip(service.bytes()).for_each(|(to, from)| *to = from);
+    last.service == padded
+}
+
 fn end_confirmed(config: &Path, pending: &Pending, plan: &Plan, user: &str) -> Result<(), Ending> {
-    pending.forget(&plan.service)?;
+    pending.end(&plan.service, true)?;
+    plan.settle();
     record(config, Kind::SwitchOn, plan, "confirmed", &format!("by {user}"));
     Ok(())
 }
@@ -163,9 +179,9 @@ fn end_confirmed(config: &Path, pending: &Pending, plan: &Plan, user: &str) -> R
 fn end_taken_back(config: &Path, pending: &Pending, plan: &Plan) -> Result<(), Ending> {
     let done = plan.take_back();
     let reload = if sshd::is_changed(plan) { sshd::reload() } else { Ok(()) };
-    // What could not be taken back stays noted, for whoever looks next.
+    // What could not be taken back stays noted, for whoever tries next.
     done?;
-    pending.forget(&plan.service)?;
+    pending.end(&plan.service, false)?;
     record(config, Kind::SwitchOff, plan, "not_confirmed", "taken back");
     reload.map_err(|what| Ending::new(Code::Untrusted, what))
 }

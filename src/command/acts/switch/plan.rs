@@ -16,12 +16,15 @@ use crate::ending::{Code, Ending};
 
 /// The example whose line is put in.
 const EXAMPLE: &str = include_str!("../../../../pam.d-examples/sudo");
-/// What a file is called until it is in place.
+/// What a file is called until it is in place, and what the one is called that was there before.
 const ARRIVING: &str = ".qrtotp-new";
+const LEAVING: &str = ".qrtotp-back";
 /// The folder beside the policy in which changes that are not confirmed, and what was there before, are kept.
 const FOLDER: &str = "switch";
-/// The end of the name of a change that is not confirmed.
+/// The end of the name of a change that is not confirmed, of one that was, and of one that was taken back.
 const PENDING: &str = ".pending";
+const CONFIRMED: &str = ".confirmed";
+const TAKEN_BACK: &str = ".taken-back";
 
 /// The line of the module; it names the policy where that is not the usual one.
 pub fn line(config: &Path) -> String {
@@ -57,7 +60,7 @@ impl Change {
     }
 
     fn now(&self) -> Option<String> {
-        fs::read(&self.path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        fs::read_to_string(&self.path).ok()
     }
 
     /// Whether the file says what it is to say after.
@@ -65,30 +68,61 @@ impl Change {
         self.now() == self.after
     }
 
-    /// Makes it, if the file still says what it said.
+    /// Makes it, if the file still says what it said. The way back is prepared first: one rename, which needs no space.
     fn make(&self) -> Result<(), Ending> {
         if self.now() != self.before {
             let what = format!("{}: was changed in the meantime; nothing was done to it", self.path.display());
             return Err(Ending::new(Code::Conflict, what));
         }
-        put(&self.path, self.after.as_deref())
+        if let Some(before) = &self.before {
+            write_beside(&self.path, LEAVING, before)?;
+        }
+        put(&self.path, self.after.as_deref()).inspect_err(|_| self.settle())
     }
 
-    /// Takes it back. Where somebody has changed the file since, only what was put in between the marks goes.
+    /// Takes it back. Where somebody has changed the file since, only what was put in goes.
     fn take_back(&self) -> Result<(), Ending> {
         let now = self.now();
         if now == self.before {
+            self.settle();
             return Ok(());
         }
         if now == self.after {
-            return put(&self.path, self.before.as_deref());
+            self.put_before()?;
+        } else {
+            let now = now.unwrap_or_default();
+            // Where somebody has torn the marks apart, the lines go that this command writes.
+            let text = edit::without_module(&now).unwrap_or_else(|_| edit::without_lines(&now));
+            if let Some(text) = text {
+                put(&self.path, Some(&text))?;
+            }
         }
-        match edit::without_module(now.as_deref().unwrap_or("")) {
-            Ok(Some(text)) => put(&self.path, Some(&text)),
-            Ok(None) => Ok(()),
-            Err(why) => Err(Ending::new(Code::Conflict, format!("{}: {why}", self.path.display()))),
-        }
+        self.settle();
+        Ok(())
     }
+
+    /// The old file by a rename, where it still lies beside the new one.
+    fn put_before(&self) -> Result<(), Ending> {
+        let back = beside(&self.path, LEAVING);
+        let is_there = self.before.is_some() && fs::read_to_string(&back).ok() == self.before;
+        if is_there && fs::rename(&back, &self.path).is_ok() {
+            // It is in place, durable or not.
+            let _ = sync_folder(&self.path);
+            return Ok(());
+        }
+        put(&self.path, self.before.as_deref())
+    }
+
+    /// The way back is not needed any more.
+    fn settle(&self) {
+        let _ = fs::remove_file(beside(&self.path, LEAVING));
+    }
+}
+
+/// A name in the same folder that no program takes for a service or for settings.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    path.with_file_name(format!(".{name}{end}"))
 }
 
 /// Puts a text in the place of a file by one rename, with the owner, the mode and the label that it had; or removes it.
@@ -98,10 +132,15 @@ fn put(path: &Path, text: Option<&str>) -> Result<(), Ending> {
         fs::remove_file(path).map_err(fail)?;
         return sync_folder(path).map_err(fail);
     };
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Ending::new(Code::Usage, format!("{}: is no file", path.display())));
-    };
-    let fresh = folder.join(format!(".{}{ARRIVING}", name.to_string_lossy()));
+    let fresh = write_beside(path, ARRIVING, text)?;
+    let done = fs::rename(&fresh, path).and_then(|()| sync_folder(path));
+    done.inspect_err(|_| drop(fs::remove_file(&fresh))).map_err(fail)
+}
+
+/// Writes a text into a file beside another one, with the owner, the mode and the label that this has; durable.
+fn write_beside(path: &Path, end: &str, text: &str) -> Result<PathBuf, Ending> {
+    let fresh = beside(path, end);
+    let fail = |error: std::io::Error| Ending::new(Code::Untrusted, format!("{}: {error}", fresh.display()));
     let _ = fs::remove_file(&fresh);
     let old = fs::metadata(path).ok();
     let mode = old.as_ref().map_or(0o644, |old| old.mode() & 0o7777);
@@ -113,11 +152,10 @@ fn put(path: &Path, text: Option<&str>) -> Result<(), Ending> {
             chown(&fresh, Some(old.uid()), Some(old.gid()))?;
         }
         keep_label(path, &fresh);
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        sync_folder(path)
+        file.sync_all()
     };
-    write().inspect_err(|_| drop(fs::remove_file(&fresh))).map_err(fail)
+    write().inspect_err(|_| drop(fs::remove_file(&fresh))).map_err(fail)?;
+    Ok(fresh)
 }
 
 /// The label of SELinux, where there is one.
@@ -141,8 +179,12 @@ pub struct Plan {
     pub service: String,
     /// Its files, in the order in which they are changed.
     pub changes: Vec<Change>,
-    /// Who has to log in.
+    /// Who has to log in, and that user's id.
     pub user: String,
+    /// The id.
+    pub uid: u32,
+    /// Everybody's last login before: user id, and milliseconds since 1970.
+    pub seen: Vec<(u32, u64)>,
     /// When it began: milliseconds since 1970.
     pub began: u64,
     /// The same since boot, and which boot that is.
@@ -188,6 +230,7 @@ impl Pending {
     /// Notes a change before it is made, so that whoever dies in between leaves word.
     pub fn note(&self, plan: &Plan) -> Result<(), Ending> {
         self.make_folder()?;
+        self.ended(&plan.service);
         let path = self.path(&plan.service);
         let fail = |error: serde_json::Error| Ending::new(Code::Untrusted, format!("{}: {error}", path.display()));
         put(&path, Some(&serde_json::to_string_pretty(plan).map_err(fail)?))
@@ -226,7 +269,7 @@ impl Pending {
         self.path(service).exists() && self.hold(service).is_none()
     }
 
-    /// It is done with, one way or the other.
+    /// Nobody is to be told how it ended.
     pub fn forget(&self, service: &str) -> Result<(), Ending> {
         let path = self.path(service);
         match fs::remove_file(&path) {
@@ -235,6 +278,20 @@ impl Pending {
             }
             _ => Ok(()),
         }
+    }
+
+    /// It has ended: confirmed, or taken back. A rename, which needs no space, tells whoever waits for it.
+    pub fn end(&self, service: &str, is_confirmed: bool) -> Result<(), Ending> {
+        let (path, end) = (self.path(service), if is_confirmed { CONFIRMED } else { TAKEN_BACK });
+        let fail = |error| Ending::new(Code::Untrusted, format!("{}: {error}", path.display()));
+        fs::rename(&path, self.folder.join(format!("{service}{end}"))).map_err(fail)
+    }
+
+    /// How the last one ended, told once; `None` where nobody has said.
+    pub fn ended(&self, service: &str) -> Option<bool> {
+        let was = |end: &str| fs::remove_file(self.folder.join(format!("{service}{end}"))).is_ok();
+        let (confirmed, taken_back) = (was(CONFIRMED), was(TAKEN_BACK));
+        (confirmed || taken_back).then_some(confirmed && !taken_back)
     }
 }
 
@@ -255,6 +312,11 @@ impl Plan {
     pub fn take_back(&self) -> Result<(), Ending> {
         let results: Vec<_> = self.changes.iter().rev().map(Change::take_back).collect();
         results.into_iter().collect()
+    }
+
+    /// It stays: the ways back go.
+    pub fn settle(&self) {
+        self.changes.iter().for_each(Change::settle);
     }
 
     /// Whether all is as it is to be after.
@@ -319,6 +381,8 @@ mod tests {
             service: "sudo".to_owned(),
             changes: vec![first.clone(), second],
             user: "alice".to_owned(),
+            uid: 2001,
+            seen: Vec::new(),
             began: 0,
             began_boot: 0,
             boot_id: [0; 8],
@@ -336,6 +400,8 @@ mod tests {
             service: "sudo".to_owned(),
             changes: Vec::new(),
             user: "alice".to_owned(),
+            uid: 2001,
+            seen: Vec::new(),
             began: 1,
             began_boot: 2,
             boot_id: [3; 8],
