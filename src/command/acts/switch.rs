@@ -6,23 +6,23 @@
 
 mod guard;
 pub mod plan;
+mod rehearsal;
 mod sshd;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use qrtotp_core::calendar::duration;
 use qrtotp_core::events::Kind;
 use qrtotp_core::words::Uid;
 use qrtotp_hosts::finding::{Finding, Severity};
 use qrtotp_hosts::stack::edit::{self, Factor};
-use qrtotp_hosts::stack::{Stack, Step, judge};
-use qrtotp_trial::{Script, Verdict};
+use qrtotp_hosts::stack::judge;
+use qrtotp_trial::Script;
 use serde_json::{Value, json};
 
 use self::guard::End;
 use self::plan::{Change, Pending, Plan};
+pub use self::rehearsal::try_login;
 use super::doctor;
 use super::status::{self, Condition};
 use crate::arguments::switching::{DisableOptions, EnableOptions, FactorChoice, GuardOptions};
@@ -32,23 +32,12 @@ use crate::machine::Machine;
 
 /// Shortest and longest time to confirm, in milliseconds.
 const CONFIRM: std::ops::RangeInclusive<u64> = 30_000..=3_600_000;
-/// How long a trial may take.
-const TRIAL: std::time::Duration = std::time::Duration::from_secs(60);
 /// Where service files lie that an administrator changes.
 const SERVICES: &str = "/etc/pam.d";
 
 /// Watches over a change, see [`mod@guard`]. It opens no policy: what is wrong with that must not keep it from its work.
 pub fn guard(config: &Path, options: &GuardOptions) -> Result<(), Ending> {
     guard::run(config, options.service.as_deref())
-}
-
-/// Tries a stack in this process, which ends with it; the script is standard input, the verdict standard output.
-pub fn try_login(desk: &Desk) -> Result<(), Ending> {
-    let text = desk.screen.read_line()?.unwrap_or_default();
-    let script: Script = serde_json::from_str(&text)
-        .map_err(|error| Ending::new(Code::Usage, format!("standard input is no script of a trial: {error}")))?;
-    let verdict = qrtotp_trial::run(&script, &desk.policy);
-    desk.screen.say(&json!(verdict).to_string())
 }
 
 /// Switches a service on.
@@ -92,9 +81,9 @@ pub fn enable(desk: &Desk, options: &EnableOptions) -> Result<(), Ending> {
             file,
             config,
             asks_password,
-            folders: faillock_folders(service, &proposed),
+            folders: rehearsal::faillock_folders(service, &proposed),
         };
-        heed_trial(desk, &script, options.unconfirmed)?;
+        rehearsal::heed_trial(desk, &script, options.unconfirmed)?;
     }
     switch_on(desk, &pending, options, factor, user, confirm, changes)
 }
@@ -310,90 +299,6 @@ fn agree(desk: &Desk, yes: bool, question: &str) -> Result<bool, Ending> {
     }
     let answer = desk.screen.ask(&format!("{question} [y/N] "))?;
     Ok(answer.is_some_and(|answer| matches!(answer.trim(), "y" | "Y" | "yes")))
-}
-
-/// Tries the stack in a process of its own, and refuses a bad one.
-fn heed_trial(desk: &Desk, script: &Script, must_be_tried: bool) -> Result<(), Ending> {
-    let programs = programs_of(script);
-    if !programs.is_empty() {
-        desk.screen
-            .remark(&format!("its stack runs programs, which will run for the trial too: {}", programs.join(", ")));
-    }
-    desk.screen.remark("trying a login by a copy of it ...");
-    match try_in_a_process(desk, script) {
-        Verdict::Good => {
-            let also = if script.asks_password { ", and a wrong password" } else { "" };
-            desk.screen.remark(&format!("a right code gets in; one that was used, a wrong one{also} do not"));
-            Ok(())
-        }
-        Verdict::Bad(why) => {
-            Err(Ending::new(Code::No, format!("{} was not switched on: in the trial, {why}", script.service)))
-        }
-        Verdict::Untried(why) if must_be_tried => {
-            let what = format!(
-                "{} was not switched on: it cannot be tried here ({why}), and nobody would confirm it",
-                script.service
-            );
-            Err(Ending::new(Code::No, what))
-        }
-        Verdict::Untried(why) => {
-            desk.screen.remark(&format!("it cannot be tried here: {why}. Your own login will tell"));
-            Ok(())
-        }
-    }
-}
-
-/// Where modules of a stack keep count of failures, which the trial makes.
-fn faillock_folders(service: &str, machine: &Machine) -> Vec<PathBuf> {
-    let settings = std::fs::read_to_string("/etc/security/faillock.conf").unwrap_or_default();
-    let set = settings.lines().filter_map(|line| line.trim().strip_prefix("dir")?.trim_start().strip_prefix('='));
-    let stack = Stack::read(service, machine);
-    let is_counting = |step: &&Step| step.module() == "pam_faillock.so";
-    let steps: Vec<_> = stack.iter().flat_map(|stack| stack.steps.iter()).filter(is_counting).collect();
-    let said = steps.iter().flat_map(|step| step.arguments.iter()).filter_map(|argument| argument.strip_prefix("dir="));
-    let usual = (!steps.is_empty()).then_some("/run/faillock");
-    let mut folders: Vec<_> =
-        usual.into_iter().chain(set).chain(said).map(|folder| PathBuf::from(folder.trim())).collect();
-    folders.sort();
-    folders.dedup();
-    folders
-}
-
-/// What modules of the stack run beside themselves.
-fn programs_of(script: &Script) -> Vec<String> {
-    let machine = Machine::with(&script.service, &script.text);
-    let stack = Stack::read(&script.service, &machine);
-    let is_program = |step: &&Step| matches!(step.module(), "pam_exec.so" | "pam_script.so");
-    stack.iter().flat_map(|stack| stack.steps.iter()).filter(is_program).map(|step| step.place.to_string()).collect()
-}
-
-fn try_in_a_process(desk: &Desk, script: &Script) -> Verdict {
-    let attempt = || -> std::io::Result<Verdict> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["--config", &desk.config.to_string_lossy(), "try-login"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        if let Some(mut input) = child.stdin.take() {
-            input.write_all(serde_json::to_string(script)?.as_bytes())?;
-            input.write_all(b"\n")?;
-        }
-        // A module that asks for a finger, or the network, may wait for long.
-        let begun = std::time::Instant::now();
-        while child.try_wait()?.is_none() {
-            if begun.elapsed() > TRIAL {
-                child.kill()?;
-                child.wait()?;
-                return Ok(Verdict::Untried("a module of the stack did not answer in a minute".to_owned()));
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        let output = child.wait_with_output()?;
-        let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Ok(serde_json::from_slice(&output.stdout).unwrap_or(Verdict::Untried(complaint)))
-    };
-    attempt().unwrap_or_else(|error| Verdict::Untried(error.to_string()))
 }
 
 fn plan(desk: &Desk, service: &str, changes: Vec<Change>, user: String, confirm: u64) -> Result<Plan, Ending> {
