@@ -147,7 +147,7 @@ fn sshd_that_lets_a_key_by_is_an_error_and_its_matches_are_looked_at() {
         "{found:?}"
     );
     config(&format!("{good}NoSuchSetting yes\n"));
-    assert!(doctor(&sandbox, &[]).0.contains(&"warning sshd-unread".to_owned()));
+    assert!(doctor(&sandbox, &[]).0.contains(&"error sshd-unread".to_owned()));
 }
 
 #[test]

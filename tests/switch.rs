@@ -81,7 +81,8 @@ fn sudo_is_switched_on_by_a_login_that_confirms_it_and_off_again() {
     assert_eq!(fs::read_to_string(backup).unwrap(), SUDO);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
-        stderr.contains("+auth       required   pam_qrtotp.so") && stderr.contains("a right code gets in"),
+        stderr.contains("+auth       required   pam_qrtotp.so")
+            && stderr.contains("a right code gets in; a used one, a wrong one and a wrong password do not"),
         "{stderr}"
     );
 
@@ -405,4 +406,37 @@ fn a_file_that_is_no_text_is_not_touched() {
         "{refused:?}"
     );
     assert_eq!(fs::read("/etc/pam.d/sudo").unwrap(), latin);
+}
+
+#[test]
+fn what_asks_already_is_switched_on_only_if_it_asks_in_truth() {
+    let (sandbox, _alice) = machine();
+    let refused = |stack: &str, arguments: &[&str], what: &str| {
+        sandbox.service("sudo", stack);
+        let ran = ran(&sandbox, arguments);
+        assert!(ran.code != 0 && (ran.stdout.contains(what) || ran.stderr.contains(what)), "{what}: {ran:?}");
+        assert_eq!(fs::read_to_string("/etc/pam.d/sudo").unwrap(), stack);
+    };
+    let jumped = "auth [success=2 default=ignore] pam_unix.so\nauth requisite pam_deny.so\nauth required pam_qrtotp.so\nauth required pam_permit.so\n";
+    refused(jumped, &["enable", "sudo", "--yes"], "pam-bypass");
+    sandbox.policy("[[rule]]\nusers = [\"alice\"]\nservices = [\"sudo\"]\naction = \"allow\"\nuntil = 2999-01-01\n");
+    refused(SUDO, &["enable", "sudo", "--yes"], "your login cannot confirm it");
+    sandbox.policy("");
+    fs::write("/var/lib/qrtotp/2001/journal", "damaged").unwrap();
+    refused(SUDO, &["enable", "sudo", "--yes"], "qrtotp doctor says how to mend it");
+    let shown = ran(&sandbox, &["enable", "sudo", "--dry-run"]);
+    assert!(shown.stdout.contains("+auth       required   pam_qrtotp.so"), "{shown:?}");
+}
+
+#[test]
+fn doctor_tells_of_a_change_that_waits() {
+    let (sandbox, _alice) = machine();
+    let child = qrtotp(&sandbox, &["enable", "sudo", "--yes"]).spawn().unwrap();
+    until("the change", || fs::read_to_string("/etc/pam.d/sudo").unwrap().contains("pam_qrtotp"));
+    let told = ran(&sandbox, &["doctor"]).stdout;
+    assert!(told.contains("seconds more for a login of alice"), "{told}");
+    let again = ran(&sandbox, &["enable", "sudo", "--yes"]);
+    assert!(again.code == 6 && again.stderr.contains("seconds more"), "{again:?}");
+    let_time_pass();
+    child.wait_with_output().unwrap();
 }

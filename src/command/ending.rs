@@ -144,6 +144,10 @@ impl From<NotStored> for Ending {
 
 impl From<std::io::Error> for Ending {
     fn from(error: std::io::Error) -> Self {
+        // Whoever reads the output wants no more of it: `| head`.
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self::silent(Code::No);
+        }
         Self::new(Code::No, format!("input or output failed: {error}"))
     }
 }

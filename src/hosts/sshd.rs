@@ -116,8 +116,7 @@ pub fn missing(settings: &Settings, factor: Factor) -> Vec<(&'static str, String
 pub fn judge(settings: &Settings, is_in_one_line: bool, whose: &str) -> Vec<Finding> {
     let place =
         |name: &str| if whose.is_empty() { format!("sshd: {name}") } else { format!("sshd for {whose}: {name}") };
-    let mend =
-        "qrtotp enable sshd --sshd-config, or set it in /etc/ssh/sshd_config, then: sshd -t && systemctl reload ssh";
+    let mend = "qrtotp enable sshd --factor key --sshd-config, or set it in /etc/ssh/sshd_config, then: sshd -t && systemctl reload ssh";
     let mut found = Vec::new();
     if !settings.is_on("usepam") {
         let what = "is off: sshd never asks PAM, so no code is asked";

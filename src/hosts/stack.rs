@@ -125,6 +125,8 @@ pub struct Step {
     pub actions: [Action; 32],
     /// What the module is told.
     pub arguments: Vec<String>,
+    /// Whether the control is one that libpam knows; another counts as bad, whatever the module answers.
+    pub is_understood: bool,
 }
 
 impl Step {
@@ -252,6 +254,7 @@ impl<'a> Reader<'a> {
         self.push(line, level, kind, actions);
         if let Some(step) = self.steps.last_mut() {
             step.arguments = words.map(str::to_owned).collect();
+            step.is_understood = is_understood(control);
         }
         Ok(())
     }
@@ -283,7 +286,15 @@ impl<'a> Reader<'a> {
 
     fn push(&mut self, line: &Line, level: usize, kind: Kind, actions: [Action; 32]) {
         let top = self.top.unwrap_or(line.place.line);
-        self.steps.push(Step { place: line.place.clone(), top, level, kind, actions, arguments: Vec::new() });
+        self.steps.push(Step {
+            place: line.place.clone(),
+            top,
+            level,
+            kind,
+            actions,
+            arguments: Vec::new(),
+            is_understood: true,
+        });
     }
 }
 
@@ -380,6 +391,11 @@ fn actions(word: &str, control: &str) -> [Action; 32] {
         }
     }
     all
+}
+
+fn is_understood(control: &str) -> bool {
+    let word = control.to_ascii_lowercase();
+    matches!(word.as_str(), "required" | "requisite" | "optional" | "sufficient") || explicit(control).is_some()
 }
 
 /// `success=ok default=bad`. What is not said is bad; nothing at all where libpam does not understand it.

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::policy;
 use super::switch::plan::Pending;
+use super::switch::seconds_left;
 use crate::arguments::Arguments;
 use crate::arguments::switching::DoctorOptions;
 use crate::desk::Desk;
@@ -74,8 +75,30 @@ pub fn examine(config: &Path, service: Option<&str>, machine: &Machine) -> Diagn
     let vault = desk.as_ref().and_then(|desk| state::look(desk, found));
     diagnosis.findings.extend(left_unconfirmed(config));
     services::look(desk.as_ref(), vault.as_ref(), service, machine, &mut diagnosis);
+    fold(&mut diagnosis.findings);
     diagnosis.findings.sort_by_key(|finding| finding.severity);
     diagnosis
+}
+
+/// Services that include one another say the same: once is enough, with the places together.
+fn fold(findings: &mut Vec<Finding>) {
+    let mut folded: Vec<Finding> = Vec::new();
+    for finding in findings.drain(..) {
+        let is_same = |own: &&mut Finding| {
+            let (one, other) = (&**own, &finding);
+            let is_of_services = one.place.starts_with("service ") && other.place.starts_with("service ");
+            (one.severity, one.check, &one.what) == (other.severity, other.check, &other.what)
+                && (one.place == other.place || is_of_services)
+        };
+        match folded.iter_mut().find(is_same) {
+            Some(own) if own.place != finding.place => {
+                own.place.push_str(&format!(", {}", finding.place.trim_start_matches("service ")));
+            }
+            Some(_) => {}
+            None => folded.push(finding),
+        }
+    }
+    *findings = folded;
 }
 
 /// The policy, and what is wrong with it.
@@ -107,16 +130,29 @@ fn look_at_policy(config: &Path, found: &mut Vec<Finding>) -> Option<Desk> {
     Desk::open(config, false).ok()
 }
 
-/// Changes that `enable` has made, that nobody has confirmed, and that nobody watches over any more.
+/// Changes that `enable` has made and nobody has confirmed: those that wait, and those that nobody watches over any more.
 fn left_unconfirmed(config: &Path) -> Vec<Finding> {
     let pending = Pending::beside(config);
-    let left = pending.services().into_iter().filter(|service| !pending.is_held(service));
     let told = |service: String| {
-        let what = "was switched on, not confirmed, and nobody watches over that any more";
-        Finding::warning("unconfirmed", format!("service {service}"), what)
-            .mend(format!("qrtotp disable {service}, then qrtotp enable {service}"))
+        let place = format!("service {service}");
+        let plan = pending.read(&service).ok().flatten();
+        match plan.filter(|_| pending.is_held(&service)) {
+            Some(plan) => {
+                let left = seconds_left(&plan);
+                let what = format!(
+                    "was switched on, and waits {left} seconds more for a login of {}; then it is taken back",
+                    plan.user
+                );
+                Finding::notice("unconfirmed", place, what)
+            }
+            None => {
+                let what = "was switched on, not confirmed, and nobody watches over that any more";
+                Finding::warning("unconfirmed", place, what)
+                    .mend(format!("qrtotp disable {service}, then qrtotp enable {service}"))
+            }
+        }
     };
-    left.map(told).collect()
+    pending.services().into_iter().map(told).collect()
 }
 
 /// A finding as it stands on the screen, in lines as long as that is wide.

@@ -5,7 +5,7 @@
 //! used, the attempts as failed, which asks for two codes for a day, and locks or disables where the policy does that after so
 //! many; and recovery codes, of which nobody knows which were spent, end. An administrator who knows better unlocks.
 
-use qrtotp_core::budget::{Act, CAPACITY, Hit, Mode, State};
+use qrtotp_core::budget::{Act, CAPACITY, Failures, Hit, Mode, State};
 use qrtotp_core::enroll::note;
 use qrtotp_core::events::Kind;
 use qrtotp_core::vault::Credentials;
@@ -37,6 +37,8 @@ fn strictest(desk: &Desk, credentials: &Credentials, now: Now) -> Result<State, 
     for _ in 0..attempts {
         state.apply(&note(now, source, Act::Attempt { hit: None }, desk.random())?, limits);
     }
+    // Nobody tried them, so nobody is told of them.
+    state.failures = Failures::default();
     state.failed_in_a_row = state.failed_in_a_row.max(limits.disable_after.unwrap_or(0));
     let until = WallTime(now.wall.0.saturating_add(STEPPED_UP));
     state.apply(&note(now, source, Act::StepUp { until }, desk.random())?, limits);

@@ -168,14 +168,15 @@ pub fn list(desk: &Desk) -> Result<(), Ending> {
 
 /// Everybody whom state is kept of.
 pub fn everybody(desk: &Desk, vault: &Vault) -> Result<Vec<Report>, Ending> {
-    vault.uids()?.into_iter().map(|uid| examine(desk, vault, &named(vault, uid))).collect()
+    vault.uids()?.into_iter().map(|uid| examine(desk, vault, &named(desk, vault, uid))).collect()
 }
 
-/// The account that a folder's credentials name; the number itself where they cannot be read.
-fn named(vault: &Vault, uid: Uid) -> Account {
+/// The account that a folder's credentials name; where they cannot be read, the one that has the number now, or the number.
+fn named(desk: &Desk, vault: &Vault, uid: Uid) -> Account {
     let read = vault.room(uid).ok().flatten().and_then(|room| room.credentials().ok());
-    let number = UserName::of_uid(uid);
-    Account { name: read.map_or(number, |(credentials, _)| credentials.user), uid }
+    let name = read.map(|(credentials, _)| credentials.user);
+    let now = || desk.find_uid(uid).ok().flatten().map(|account| account.name);
+    Account { name: name.or_else(now).unwrap_or_else(|| UserName::of_uid(uid)), uid }
 }
 
 fn installation(desk: &Desk, vault: &Vault) -> Result<(), Ending> {
@@ -203,7 +204,7 @@ fn installation(desk: &Desk, vault: &Vault) -> Result<(), Ending> {
     let users: Vec<_> = users.map(|condition| format!("{} {}", count(*condition), condition.word())).collect();
     let left = print::left(vault)?;
     for picture in &left {
-        let of = named(vault, picture.uid).name;
+        let of = named(desk, vault, picture.uid).name;
         lines
             .push(format!("picture  {} still holds a key of {of}; destroy it", clean(&picture.path.to_string_lossy())));
     }

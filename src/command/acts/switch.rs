@@ -21,10 +21,11 @@ use qrtotp_trial::Script;
 use serde_json::{Value, json};
 
 use self::guard::End;
+pub use self::guard::seconds_left;
 use self::plan::{Change, Pending, Plan};
 pub use self::rehearsal::try_login;
-use super::doctor;
 use super::status::{self, Condition};
+use super::{doctor, policy};
 use crate::arguments::switching::{DisableOptions, EnableOptions, FactorChoice, GuardOptions};
 use crate::desk::Desk;
 use crate::ending::{Code, Ending};
@@ -47,23 +48,23 @@ pub fn enable(desk: &Desk, options: &EnableOptions) -> Result<(), Ending> {
     let factor = factor(options)?;
     let file = service_file(service)?;
     let pending = Pending::beside(&desk.config);
-    refuse_pending(&pending, service)?;
+    if !options.dry_run {
+        refuse_pending(&pending, service)?;
+    }
     let (changes, proposed) = changes_on(desk, options, factor, &file)?;
+    let diagnosis = doctor::examine(&desk.config, Some(service), &proposed);
     if changes.is_empty() {
+        if judge::is_bad(&diagnosis.findings) {
+            return refuse_bad(desk, service, &diagnosis.findings, &changes);
+        }
         let text = format!("{service} asks for a code already; nothing was changed");
         return desk.screen.answer(&answer(service, "already", &changes, None), &text);
     }
     let user = caller(desk)?;
-    if !options.unconfirmed {
-        refuse_who_is_not_enrolled(desk, &user)?;
+    if !options.unconfirmed && !options.dry_run {
+        refuse_who_cannot_confirm(desk, &user, service)?;
     }
-    let diagnosis = doctor::examine(&desk.config, Some(service), &proposed);
-    show(desk, &diagnosis.findings, &changes)?;
-    if judge::is_bad(&diagnosis.findings) {
-        let what =
-            format!("{service} was not switched on: mend the errors first; see: qrtotp doctor --service {service}");
-        return Err(Ending::new(Code::No, what));
-    }
+    refuse_bad(desk, service, &diagnosis.findings, &changes)?;
     if options.dry_run {
         let text = format!("{service} would be changed like that; nothing was changed");
         return desk.screen.answer(&answer(service, "dry_run", &changes, None), &text);
@@ -205,8 +206,12 @@ fn text_of(file: &Path) -> Result<String, Ending> {
 fn refuse_pending(pending: &Pending, service: &str) -> Result<(), Ending> {
     match pending.read(service)? {
         None => Ok(()),
-        Some(_) if pending.is_held(service) => {
-            let what = format!("a change of {service} waits for its confirmation; wait, or: qrtotp disable {service}");
+        Some(plan) if pending.is_held(service) => {
+            let left = seconds_left(&plan);
+            let what = format!(
+                "a change of {service} waits for a login of {}, {left} seconds more; wait, or: qrtotp disable {service}",
+                plan.user
+            );
             Err(Ending::new(Code::Conflict, what))
         }
         Some(_) => {
@@ -233,12 +238,18 @@ fn changes_on(
         let after = edit::with_module(service, &machine, factor, &plan::line(&desk.config)).map_err(no)?;
         machine = Machine::with(service, &after);
         changes.push(Change { path: file.to_owned(), before, after: Some(after) });
+    } else if factor == Factor::Key && judge::asks_password(service, &machine) {
+        let what = format!(
+            "{service} asks for a code already, and for a password too, by lines that qrtotp enable has not written: take the \
+             line of pam_qrtotp.so out by hand, or use --factor password"
+        );
+        return Err(Ending::new(Code::Conflict, what));
     }
     if service == "sshd" {
         let no = |why| Ending::new(Code::No, format!("sshd's settings: {why}"));
         if let Some(change) = sshd::change(factor).map_err(no)? {
-            if !options.sshd_config {
-                let needed = change.after.as_deref().unwrap_or_default();
+            if !options.sshd_config && !options.dry_run {
+                let needed = change.after.as_deref().unwrap_or_default().trim_end();
                 let what = format!(
                     "sshd is not set for that; add --sshd-config, or write {}:\n{needed}",
                     change.path.display()
@@ -264,13 +275,37 @@ fn caller(desk: &Desk) -> Result<String, Ending> {
     Ok(by_sudo.unwrap_or_else(|| "root".to_owned()))
 }
 
-fn refuse_who_is_not_enrolled(desk: &Desk, user: &str) -> Result<(), Ending> {
+/// Shows what the doctor says of it, and goes no further where something must be mended first.
+fn refuse_bad(desk: &Desk, service: &str, findings: &[Finding], changes: &[Change]) -> Result<(), Ending> {
+    show(desk, findings, changes)?;
+    if judge::is_bad(findings) {
+        let what = format!("nothing was changed: mend the errors first; see: qrtotp doctor --service {service}");
+        return Err(Ending::new(Code::No, what));
+    }
+    Ok(())
+}
+
+fn refuse_who_cannot_confirm(desk: &Desk, user: &str, service: &str) -> Result<(), Ending> {
     let account = desk.account(user)?;
-    match status::condition_of(desk, &desk.vault()?, &account)? {
+    let vault = desk.vault()?;
+    if policy::is_let_by(desk, &vault, user, service)? {
+        let what = format!(
+            "a rule of the policy asks you, {user}, for no code in {service}, so your login cannot confirm it: put a rule before it \
+             that requires one of you, or, since the rule lets in, use --unconfirmed; see: qrtotp policy explain {user} --service {service}"
+        );
+        return Err(Ending::new(Code::No, what));
+    }
+    match status::condition_of(desk, &vault, &account)? {
         Condition::Enrolled | Condition::SteppedUp => Ok(()),
         condition => {
+            let mend = match condition {
+                Condition::Damaged => "qrtotp doctor says how to mend it".to_owned(),
+                Condition::Locked | Condition::Disabled => format!("qrtotp unlock {user}"),
+                Condition::Revoked | Condition::Stale => format!("qrtotp enroll {user} --replace"),
+                _ => format!("qrtotp enroll {user}"),
+            };
             let what = format!(
-                "you are {user}, and your enrollment is: {}. Whoever switches a code on must be able to give one: qrtotp enroll {user}",
+                "you are {user}, and your enrollment is: {}. Whoever switches a code on must be able to give one: {mend}",
                 condition.word().replace('_', " ")
             );
             Err(Ending::new(Code::NotEnrolled, what))
@@ -381,14 +416,14 @@ fn make(plan: &Plan, factor: Factor) -> Result<(), Ending> {
 fn invitation(plan: &Plan) -> String {
     let (service, user) = (&plan.service, &plan.user);
     let how = match service.as_str() {
-        "sshd" => format!("ssh {user}@this-host"),
+        "sshd" => format!("ssh {user}@{}", qrtotp_system::host_name()),
         "sudo" => "sudo -k; sudo true".to_owned(),
         "sudo-i" => "sudo -k; sudo -i".to_owned(),
         "su" | "su-l" => "su -".to_owned(),
         _ => format!("log in through {service}"),
     };
     format!(
-        "{service} asks for a code now. Within {} seconds, as {user}, in another window: {how}\n\
+        "{service} asks for a code now. Within {} seconds, as {user}, in another window:\n\n    {how}\n\n\
          Without a login with a code it is taken back, whatever becomes of this command.",
         plan.confirm / 1000
     )

@@ -1,7 +1,7 @@
 //! What the ways through a stack mean: who gets in without a code, who is locked out, and by which line.
 
 use super::walk::{Code, Sort, Way, ways, ways_where};
-use super::{Files, Kind, MODULE, Refused, Stack, Step};
+use super::{Action, Files, Kind, MODULE, Refused, Stack, Step};
 use crate::finding::{Finding, Severity};
 
 /// Conditions whose answers are tried in all combinations.
@@ -33,6 +33,12 @@ pub fn of_refused(service: &str, refused: &Refused) -> Finding {
 /// Whether the code is asked on some way through a service.
 pub fn asks(service: &str, files: &dyn Files) -> bool {
     Stack::read(service, files).is_ok_and(|stack| stack.ours().next().is_some())
+}
+
+/// Whether a line of a service asks for a password, or for what stands in its place.
+pub fn asks_password(service: &str, files: &dyn Files) -> bool {
+    let is_password = |stack: Stack| stack.steps.iter().any(|step| Sort::of(step) == Sort::Password);
+    Stack::read(service, files).is_ok_and(is_password)
 }
 
 fn judge_stack(stack: &Stack, files: &dyn Files, first: First) -> Vec<Finding> {
@@ -71,6 +77,15 @@ impl Judge<'_> {
                     found.push(
                         Finding::error("pam-module", place, what).mend("install the module, or take the line out"),
                     );
+                }
+                Kind::Module(_) if !step.is_understood => {
+                    let what =
+                        format!("libpam does not know this control, so {} fails whatever it answers", step.module());
+                    found.push(Finding::error("pam-line", place, what).mend("correct it: required, requisite, ..."));
+                }
+                Kind::Module(name) if !files.has_module(name) && fails_if_missing(step) => {
+                    let what = format!("{name} is not there, so the line fails");
+                    found.push(Finding::error("pam-missing", place, what).mend("correct the name, or install it"));
                 }
                 Kind::Module(_) | Kind::Enter => {}
             }
@@ -261,6 +276,13 @@ impl Judge<'_> {
         let told: Vec<_> = way.steps.iter().filter_map(telling).collect();
         if told.is_empty() { "no line refuses".to_owned() } else { told.join(", then ") }
     }
+}
+
+/// Whether libpam takes a missing module of this line for a failure of the stack (PAM_MODULE_UNKNOWN).
+fn fails_if_missing(step: &Step) -> bool {
+    let number = super::ANSWERS.iter().position(|answer| *answer == "module_unknown");
+    let action = number.and_then(|number| step.actions.get(number));
+    matches!(action, Some(Action::Bad | Action::Die))
 }
 
 /// Whether a module that turned a way did so by saying yes: a condition may turn it by either answer.

@@ -165,6 +165,12 @@ fn where_nobody_gets_in_any_more_it_says_so() {
     let endless = machine(&[("try", "@include try\nauth required pam_qrtotp.so\n")]);
     assert!(checks_of(&endless, "try", First::Stack).contains(&(ERROR, "pam-line")));
     assert_eq!(checks("auth required pam_qrtotp.so \\\n"), [(ERROR, "pam-file")]);
+    let misspelled = "@include common-auth\nauth requierd pam_env.so\nauth required pam_qrtotp.so\n";
+    assert_eq!(checks(misspelled), [(ERROR, "pam-line"), (ERROR, "pam-nobody")]);
+    let lost = "auth optional pam_gone.so\nauth requisite pam_unix.so\nauth required pam_lost.so\nauth required pam_qrtotp.so\n";
+    let mut other = machine(&[("try", lost)]);
+    other.lacks.extend(["pam_gone.so", "pam_lost.so"]);
+    assert_eq!(checks_of(&other, "try", First::Stack), [(ERROR, "pam-missing"), (ERROR, "pam-nobody")]);
     let crlf = "auth requisite pam_unix.so\r\nauth required pam_qrtotp.so\r\n";
     assert!(checks(crlf).contains(&(ERROR, "pam-nobody")), "{:?}", checks(crlf));
     let twice = machine(&[("try", "@include try\n@include try\nauth required pam_qrtotp.so\n")]);

@@ -66,7 +66,9 @@ fn one_that_is_off(
         Ok(text) => one(desk, vault, service, false, &Machine::with(service, &text), diagnosis),
         Err(why) => {
             let finding = Finding::error("pam-file", format!("/etc/pam.d/{service}"), why);
-            diagnosis.findings.push(finding.mend("see the files in pam.d-examples"));
+            diagnosis
+                .findings
+                .push(finding.mend("see the examples in /usr/share/doc/qrtotp/examples, or pam.d-examples"));
         }
     }
 }
@@ -81,6 +83,9 @@ fn one(
 ) {
     let first = if service == "sshd" { look_at_sshd(desk, vault, on, machine, diagnosis) } else { First::Stack };
     let first = if on || first == First::Host { first } else { assumed_first(service) };
+    if service == "sshd" && first == First::Host {
+        diagnosis.findings.extend(without_keys(machine));
+    }
     diagnosis.findings.extend(judge::judge(service, machine, first));
     if service.starts_with("sudo") {
         diagnosis.findings.extend(look_at_sudo());
@@ -133,6 +138,34 @@ fn locked_out(report: &Service) -> Option<Finding> {
     Some(finding.mend(mend))
 }
 
+/// Who has a shell and no key that sshd would take.
+fn without_keys(machine: &Machine) -> Option<Finding> {
+    let settings = machine.sshd(None).ok()?;
+    if !matches!(settings.get("authorizedkeyscommand"), "" | "none") {
+        return None;
+    }
+    let files = match settings.get("authorizedkeysfile") {
+        "" => ".ssh/authorized_keys .ssh/authorized_keys2",
+        files => files,
+    };
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let lacks = |line: &str| {
+        let fields: Vec<_> = line.split(':').collect();
+        let [name, _, _, _, _, home, shell] = fields.as_slice() else { return None };
+        let can_log_in = !["nologin", "false", "sync"].iter().any(|end| shell.ends_with(end));
+        let has = |file: &str| {
+            let file = file.replace("%h", home).replace("%u", name);
+            fs::metadata(Path::new(home).join(file)).is_ok_and(|metadata| metadata.len() > 0)
+        };
+        (can_log_in && !files.split_whitespace().any(has)).then(|| (*name).to_owned())
+    };
+    let names: Vec<_> = passwd.lines().filter_map(lacks).collect();
+    let named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    let what = format!("{} with a shell have no key there, and would be asked for no password: {named}", names.len());
+    let finding = Finding::warning("sshd-keys", format!("sshd: AuthorizedKeysFile {files}"), what);
+    (!names.is_empty()).then(|| finding.mend("give them keys, or use --factor password"))
+}
+
 /// The other half of a pair.
 fn pairs(on: &[String], machine: &Machine) -> Vec<Finding> {
     let is_on = |service: &str| on.iter().any(|known| known == service);
@@ -182,8 +215,15 @@ fn look_at_sshd(
     let settings = match machine.sshd(None) {
         Ok(settings) => settings,
         Err(why) => {
-            let finding = Finding::warning("sshd-unread", "sshd", format!("its settings cannot be read: {why}"));
-            diagnosis.findings.push(finding.mend("sshd -t"));
+            let what = format!("its settings cannot be read: {why}");
+            // A folder that its unit makes, or none at all, is no mistake in them.
+            let is_broken = machine::program("sshd").is_some() && !why.contains("privilege separation directory");
+            let finding = if is_broken {
+                Finding::error("sshd-unread", "sshd", what)
+            } else {
+                Finding::warning("sshd-unread", "sshd", what)
+            };
+            diagnosis.findings.push(finding.mend("mend what it says, until this says nothing: sshd -t"));
             return First::Stack;
         }
     };

@@ -39,10 +39,10 @@ pub fn look(desk: &Desk, found: &mut Vec<Finding>) -> Option<Vault> {
     let vault = match desk.vault() {
         Ok(vault) => vault,
         Err(ending) => {
-            found.push(
-                Finding::error("state", state.display().to_string(), ending.to_string())
-                    .mend("mend what it says; a state folder that was lost: qrtotp init"),
-            );
+            let text = ending.to_string();
+            let mend =
+                said_mend(&text).unwrap_or("mend what it says; a state folder that was lost: qrtotp init").to_owned();
+            found.push(Finding::error("state", state.display().to_string(), text).mend(mend));
             return None;
         }
     };
@@ -137,10 +137,10 @@ fn user(vault: &Vault, report: &Report, found: &mut Vec<Finding>) {
     match report.condition {
         Condition::Damaged => {
             let trouble = report.trouble.clone().unwrap_or_default();
-            let mend = if has_credentials(vault, report) {
-                format!("qrtotp repair {name}")
-            } else {
-                format!("restore it from a backup, or start afresh: qrtotp enroll {name} --replace")
+            let mend = match said_mend(&trouble) {
+                Some(command) => command.to_owned(),
+                None if has_credentials(vault, report) => format!("qrtotp repair {name}"),
+                None => format!("restore it from a backup, or start afresh: qrtotp enroll {name} --replace"),
             };
             found.push(Finding::error("damaged", place, trouble).mend(mend));
         }
@@ -153,9 +153,13 @@ fn user(vault: &Vault, report: &Report, found: &mut Vec<Finding>) {
             found.push(Finding::warning("disabled", place, what).mend(format!("qrtotp unlock {name}")));
         }
         Condition::Enrolled | Condition::Locked | Condition::SteppedUp if report.recovery_left() == 0 => {
-            let what = "has no recovery code left: a lost phone keeps him out until an administrator helps";
+            let has_had = report.credentials.as_ref().is_some_and(|credentials| !credentials.recovery.is_empty());
+            let what = if has_had { "has used up all recovery codes" } else { "has no recovery codes yet" };
+            let what = format!("{what}: a lost phone keeps its owner out until an administrator helps");
             let finding = Finding::notice("recovery", place, what);
-            found.push(finding.mend(format!("qrtotp recovery {name}; a login through sshd shows new ones too")));
+            found.push(
+                finding.mend(format!("qrtotp recovery {name}; without any, the next login that can show them does")),
+            );
         }
         _ => {}
     }
@@ -170,6 +174,11 @@ fn user(vault: &Vault, report: &Report, found: &mut Vec<Finding>) {
         found.push(finding.mend(format!("qrtotp rotate {name} {}", device.id)));
     }
     journal(vault, report, found);
+}
+
+/// The command that a trouble names by itself: `... run: chmod go-rwx FILE`.
+fn said_mend(trouble: &str) -> Option<&str> {
+    trouble.split_once("run: ").map(|(_, command)| command)
 }
 
 /// Whether the keys can be read, so that it is the journal that is damaged.

@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 
 use qrtotp_core::budget::LastLogin;
 use qrtotp_core::events::{Kind, Printable};
+use qrtotp_core::ports::Clock;
 use qrtotp_core::vault::Vault;
 use qrtotp_core::words::{Source, Uid, UserName, WallTime};
+
+use qrtotp_system::SystemClock;
 
 use super::plan::{Pending, Plan};
 use super::sshd;
@@ -116,10 +119,15 @@ pub fn watch(config: &Path, pending: &Pending, service: &str) -> Result<End, End
     }
 }
 
+/// How long a change still waits.
+pub fn seconds_left(plan: &Plan) -> u64 {
+    let gone = SystemClock.now().map_or(u64::MAX, |now| now.boot.saturating_sub(plan.began_boot));
+    plan.confirm.saturating_sub(gone) / 1000
+}
+
 /// By the time since boot: the wall clock may be set meanwhile. Another boot ends it too.
 fn is_over(plan: &Plan) -> bool {
-    use qrtotp_core::ports::Clock as _;
-    qrtotp_system::SystemClock
+    SystemClock
         .now()
         .is_none_or(|now| now.boot_id != plan.boot_id || now.boot.saturating_sub(plan.began_boot) >= plan.confirm)
 }

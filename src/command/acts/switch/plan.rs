@@ -222,6 +222,14 @@ impl Pending {
         self.make_folder()?;
         let name =
             change.path.file_name().map_or_else(|| service.to_owned(), |name| name.to_string_lossy().into_owned());
+        let kept = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let is_same = |path: &PathBuf| {
+            let own = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            own.starts_with(&format!("{name}.before.")) && fs::read_to_string(path).is_ok_and(|text| text == *before)
+        };
+        if let Some(path) = kept.into_iter().find(is_same) {
+            return Ok(Some(path));
+        }
         let path = self.folder.join(format!("{name}.before.{time}"));
         put(&path, Some(before))?;
         Ok(Some(path))

@@ -34,11 +34,15 @@ pub fn heed_trial(desk: &Desk, script: &Script, must_be_tried: bool) -> Result<(
         desk.screen
             .remark(&format!("its stack runs programs, which will run for the trial too: {}", programs.join(", ")));
     }
-    desk.screen.remark("trying a login by a copy of it ...");
+    desk.screen.remark("trying a login by a copy of it, which takes some seconds ...");
     match try_in_a_process(desk, script) {
         Verdict::Good => {
-            let also = if script.asks_password { ", and a wrong password" } else { "" };
-            desk.screen.remark(&format!("a right code gets in; one that was used, a wrong one{also} do not"));
+            let others = if script.asks_password {
+                "a used one, a wrong one and a wrong password"
+            } else {
+                "a used one and a wrong one"
+            };
+            desk.screen.remark(&format!("a right code gets in; {others} do not"));
             Ok(())
         }
         Verdict::Bad(why) => {
