@@ -108,12 +108,7 @@ impl Import {
     /// # Errors
     /// [`NotStored`]; nothing has changed then but, at most, claims of devices that do not exist. Where what was used in the last
     /// moment cannot be claimed, the new devices are there all the same.
-    pub fn store(
-        self,
-        vault: &Vault,
-        occasion: &Occasion<'_>,
-        limits: &Limits,
-    ) -> Result<EnrollmentId, NotStored> {
+    pub fn store(self, vault: &Vault, occasion: &Occasion<'_>, limits: &Limits) -> Result<EnrollmentId, NotStored> {
         let credentials = &self.credentials;
         match self.onto {
             Onto::Nothing => vault.install(credentials, &self.claims, false)?,
@@ -150,7 +145,8 @@ impl Import {
             claims.push(note(occasion.now, occasion.source, Act::Claim(*hit), occasion.random)?);
         }
         vault.install(&self.credentials, &claims, true)?;
-        let late: Vec<_> = self.spent_by(&leaving.steps(limits)?).into_iter().filter(|hit| !before.contains(hit)).collect();
+        let late: Vec<_> =
+            self.spent_by(&leaving.steps(limits)?).into_iter().filter(|hit| !before.contains(hit)).collect();
         if late.is_empty() {
             return Ok(());
         }

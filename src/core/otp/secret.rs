@@ -199,7 +199,9 @@ mod tests {
     fn a_key_of_one_repeated_byte_is_told_apart() {
         let is_constant = |bytes: &[u8]| Secret::from_bytes_or_weak(bytes).unwrap().is_constant();
         assert!(is_constant(&[0; 20]) && is_constant(&[0xff; 10]) && is_constant(b"1111111111111111"));
-        assert!(!is_constant(b"1111111111111112") && !is_constant(b"2111111111111111") && !is_constant(b"1212121212121212"));
+        assert!(
+            !is_constant(b"1111111111111112") && !is_constant(b"2111111111111111") && !is_constant(b"1212121212121212")
+        );
     }
 
     #[test]

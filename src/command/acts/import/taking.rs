@@ -184,9 +184,9 @@ impl Taking<'_> {
     fn person(&mut self, account: &Account, candidates: Vec<Candidate>) {
         let desk = self.desk;
         let occasion = Occasion { account, now: self.now, source: desk.source(), random: desk.random() };
-        let begun = self.refuse_revoked(account).and_then(|()| {
-            Ok(Import::begin(&self.vault, &occasion, &desk.policy.limits, self.manner.replace)?)
-        });
+        let begun = self
+            .refuse_revoked(account)
+            .and_then(|()| Ok(Import::begin(&self.vault, &occasion, &desk.policy.limits, self.manner.replace)?));
         let mut import = match begun {
             Ok(import) => import,
             Err(why) => {
