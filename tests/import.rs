@@ -184,6 +184,58 @@ fn an_old_short_key_comes_over_only_if_it_is_accepted_and_is_called_weak_from_th
 }
 
 #[test]
+fn who_was_revoked_comes_back_only_if_he_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.enroll("mallory");
+    assert_eq!(sandbox.qrtotp(&["revoke", "mallory", "--reason", "stolen phone"]).code, 0);
+    let (key, other) = (key(), key());
+    home_file("mallory", 2005, 0o400, google_file(&key, "\" DISALLOW_REUSE\n"));
+    let (oath, _) = hex();
+    write("/etc/users.oath", 0, 0o600, format!("HOTP/T30 mallory - {oath}\n"));
+    let app = export(&[account(&random::<20>(), "mallory@testhost", "", TOTP)], 0, 1);
+    let sources: [&[&str]; 3] = [&["google-authenticator", "--homes"], &["oath"], &["migration", &app]];
+    for source in sources {
+        for manner in [&["--replace"][..], &["--replace", "--dry-run"], &["--add"], &[]] {
+            let (ran, rows) = import(&sandbox, &[source, manner].concat());
+            assert_eq!((ran.code, rows[0]["outcome"].as_str()), (1, Some("refused")), "{source:?} {manner:?} {ran:?}");
+            let told = why(&rows, 0);
+            assert!(told.contains("revoked (stolen phone)") && told.contains("--user mallory --replace"), "{told}");
+        }
+        assert_eq!(sandbox.status("mallory")["state"], "revoked");
+    }
+    // What cannot be read may be a revocation that found no room on the disk.
+    sandbox.enroll("alice");
+    home_file("alice", 2001, 0o400, google_file(&other, "\" DISALLOW_REUSE\n"));
+    fs::remove_file(format!("{STATE}/2001/credentials.toml")).unwrap();
+    let (_, rows) = import(&sandbox, &["google-authenticator", "--homes", "--replace"]);
+    assert!(why(&rows, 0).contains("--user alice --replace"), "{rows:?}");
+    for user in ["alice", "mallory"] {
+        let (ran, _) = import(&sandbox, &["google-authenticator", "--user", user, "--replace"]);
+        assert_eq!((ran.code, sandbox.status(user)["state"].as_str()), (0, Some("enrolled")), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_key_of_one_repeated_byte_is_no_secret_and_root_is_taken_by_name_only() {
+    let sandbox = Sandbox::new();
+    home_file("alice", 2001, 0o400, google_file(&"A".repeat(32), "\" DISALLOW_REUSE\n"));
+    write("/etc/users.oath", 0, 0o600, format!("HOTP/T30 bob - {}\nHOTP/T30 root - {}\n", "31".repeat(10), hex().0));
+    let app = export(&[account(&[0xff; 20], "carol@testhost", "", TOTP)], 0, 1);
+    let sources: [&[&str]; 3] = [&["google-authenticator", "--homes"], &["oath"], &["migration", &app]];
+    for (source, user) in sources.into_iter().zip(["alice", "bob", "carol"]) {
+        let (ran, rows) = import(&sandbox, &[source, &["--accept-weak"]].concat());
+        assert_eq!((ran.code, rows[0]["outcome"].as_str()), (1, Some("refused")), "{source:?} {ran:?}");
+        assert!(why(&rows, 0).contains("no secret: every byte of the key is the same"), "{rows:?}");
+        assert_eq!(sandbox.status(user)["state"], "not_enrolled");
+    }
+    let (_, rows) = import(&sandbox, &["oath"]);
+    assert!(why(&rows, 1).contains("user id 0 is taken by --user root only"), "{rows:?}");
+    assert_eq!(sandbox.status("root")["state"], "not_enrolled");
+    assert_eq!(import(&sandbox, &["oath", "--user", "root"]).0.code, 0);
+    assert_eq!(sandbox.status("root")["state"], "enrolled");
+}
+
+#[test]
 fn a_dry_run_shows_the_same_table_and_writes_nothing() {
     let sandbox = Sandbox::new();
     home_file("alice", 2001, 0o400, google_file(&key(), "\" DISALLOW_REUSE\n"));

@@ -222,7 +222,7 @@ fn who_was_revoked_stays_so_and_who_is_not_here_or_enrolled_here_is_refused() {
     assert_eq!((ran.code, refusals(&ran)), (6, expected.to_vec()), "{ran:?}");
     assert_eq!(new.answer("alice", &here.phone.code()), code::SUCCESS, "she keeps what she has here");
     assert_eq!(new.status("bob")["revoked"]["reason"], "left");
-    assert_eq!(new.answer("carol", &carol.phone.code()), code::SUCCESS);
+    assert_eq!(login_in(&new, "carol", &carol.phone, 1), code::SUCCESS);
     // By order, and under another name.
     let said = restored(&new, &admin, &file, &["--replace", "--user", "alice"]);
     assert_eq!(said["users"].as_array().unwrap().len(), 1);
@@ -266,8 +266,7 @@ fn restoring_twice_changes_nothing_and_an_old_file_brings_no_used_code_back() {
     let new = Sandbox::new();
     restored(&new, &admin, &file, &[]);
     alice.phone.settle(15);
-    let used = alice.phone.code();
-    assert_eq!(new.answer("alice", &used), code::SUCCESS);
+    assert_eq!(login_in(&new, "alice", &alice.phone, 1), code::SUCCESS);
     assert_eq!(new.answer("alice", &alice.recovery_codes[3]), code::SUCCESS);
     let before = state();
     let again = restore(&new, &admin, &file, &["--json"]);
@@ -275,11 +274,11 @@ fn restoring_twice_changes_nothing_and_an_old_file_brings_no_used_code_back() {
     assert_eq!(state(), before);
     let said = restored(&new, &admin, &file, &["--replace"]);
     assert!(said["users"][0]["remarks"][0].as_str().unwrap().contains("stays used"), "{said}");
-    for (answer, reason) in [(&used, "replayed"), (&alice.recovery_codes[3], "recovery_used")] {
-        assert_eq!(new.answer("alice", answer), code::AUTH_ERR);
-        assert_eq!(new.last_reason(), reason);
-    }
-    assert_eq!(login_in(&new, "alice", &alice.phone, 1), code::SUCCESS);
+    assert_eq!(login_in(&new, "alice", &alice.phone, 1), code::AUTH_ERR);
+    assert_eq!(new.last_reason(), "replayed");
+    assert_eq!(new.answer("alice", &alice.recovery_codes[3]), code::AUTH_ERR);
+    assert_eq!(new.last_reason(), "recovery_used");
+    assert_eq!(login_in(&new, "alice", &alice.phone, 2), code::SUCCESS);
     // A tombstone of another reason is lifted by order only.
     done(&new, &["revoke", "alice", "--reason", "stolen"]);
     let refused = restore(&new, &admin, &file, &["--json"]);
@@ -288,6 +287,112 @@ fn restoring_twice_changes_nothing_and_an_old_file_brings_no_used_code_back() {
     assert_eq!(new.answer("alice", &alice.recovery_codes[3]), code::AUTH_ERR);
     assert_eq!(new.last_reason(), "recovery_used", "also over a tombstone of the same enrollment");
     assert_eq!(new.answer("alice", &alice.recovery_codes[4]), code::SUCCESS);
+}
+
+/// The file is good for one machine, and there for one time: also when the account, and its state with it, went in between.
+#[test]
+fn a_file_that_was_restored_makes_no_code_good_again_on_a_third_machine_or_after_the_account_went() {
+    let admin = Admin::new();
+    let old = Sandbox::new();
+    let alice = old.enroll("alice");
+    let file = hand_over(&old, &admin, &["--user", "alice"]);
+    drop(old);
+    let new = Sandbox::new();
+    alice.phone.settle(15);
+    let now = alice.phone.code();
+    restored(&new, &admin, &file, &[]);
+    assert_eq!(new.answer("alice", &now), code::AUTH_ERR, "it may have been used elsewhere");
+    assert_eq!(new.last_reason(), "replayed");
+    assert_eq!(login_in(&new, "alice", &alice.phone, 1), code::SUCCESS);
+    assert_eq!(new.answer("alice", &alice.recovery_codes[0]), code::SUCCESS);
+    users::remove("alice");
+    done(&new, &["gc", "--yes"]);
+    users::add("alice", 2001);
+    assert_eq!(state(), []);
+    let renamed = ["--rename", "alice=bob", "--json"];
+    for options in [&["--json"][..], &["--json", "--dry-run"], &renamed] {
+        let ran = restore(&new, &admin, &file, options);
+        assert_eq!((ran.code, refusals(&ran)[0].1.as_str(), state()), (6, "restored_before", vec![]), "{ran:?}");
+    }
+    assert_eq!(new.answer("alice", &alice.recovery_codes[0]), code::AUTH_ERR);
+    restored(&new, &admin, &file, &["--replace"]);
+    assert_eq!(new.status("alice")["state"], "enrolled", "by order");
+    // What cannot be read is not taken for nothing.
+    private(&format!("{STATE}/.handovers"), b"?");
+    fails(&new, &["restore", FILE, "--identity", "/mnt/identity", "--replace"], 4, &[".handovers: is damaged"]);
+}
+
+#[test]
+fn what_could_not_be_put_in_place_may_be_tried_again() {
+    let admin = Admin::new();
+    let old = Sandbox::new();
+    old.enroll("alice");
+    let file = hand_over(&old, &admin, &["--user", "alice"]);
+    drop(old);
+    let new = Sandbox::new();
+    fs::write(format!("{STATE}/.new-2001"), "in the way").unwrap();
+    let ran = restore(&new, &admin, &file, &["--json"]);
+    assert_eq!((ran.code, refusals(&ran)[0].1.as_str()), (4, "failed"), "{ran:?}");
+    fs::remove_file(format!("{STATE}/.new-2001")).unwrap();
+    restored(&new, &admin, &file, &[]);
+}
+
+#[test]
+fn who_restores_an_old_file_is_told_to_make_new_recovery_codes() {
+    let admin = Admin::new();
+    let sandbox = Sandbox::new();
+    sandbox.enroll("alice");
+    let told =
+        "recovery codes that were used since the file was made are not known; make new ones: qrtotp recovery alice";
+    let content = |minutes: u64| {
+        hand_over(&sandbox, &admin, &["--user", "alice"]);
+        let plain = sandbox.output_of("/usr/bin/age", &["-d", "-i", admin.identity_file(), FILE]);
+        fs::remove_file(FILE).unwrap();
+        let made = plain.lines().find_map(|line| line.strip_prefix("made ")).unwrap();
+        let earlier = made.parse::<u64>().unwrap() - minutes * 60_000;
+        let aged = plain.replace(&format!("made {made}"), &format!("made {earlier}"));
+        encrypted(&sandbox, &admin.recipient, aged.as_bytes(), &[])
+    };
+    for (minutes, is_told) in [(0, false), (9, false), (11, true)] {
+        let ran = restore(&sandbox, &admin, &content(minutes), &[]);
+        assert_eq!((ran.code, ran.stderr.contains(told)), (0, is_told), "{minutes} minutes: {ran:?}");
+        fs::remove_file(FILE).unwrap();
+    }
+    done(&sandbox, &["handover", FILE, "--all", "--keep", "--recipient", &admin.recipient]);
+    let file = fs::read(FILE).unwrap();
+    let said = restored(&sandbox, &admin, &file, &["--replace"]);
+    assert!(said["users"][0]["remarks"].as_array().unwrap().contains(&json!(told)), "a backup: {said}");
+}
+
+#[test]
+fn a_file_where_others_can_put_one_is_not_believed() {
+    let admin = Admin::new();
+    let old = Sandbox::new();
+    old.enroll("alice");
+    let file = hand_over(&old, &admin, &["--user", "alice"]);
+    drop(old);
+    let new = Sandbox::new();
+    let identity = admin.identity_file();
+    for folder in ["/home/mallory/own", "/home/mallory/roots", "/mnt/open", "/mnt/open/closed", "/mnt/good"] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    std::os::unix::fs::chown("/home/mallory/own", Some(2005), Some(2005)).unwrap();
+    fs::set_permissions("/mnt/open", fs::Permissions::from_mode(0o777)).unwrap();
+    std::os::unix::fs::symlink("/home/mallory/roots", "/mnt/link").unwrap();
+    for folder in ["/tmp", "/home/mallory/own", "/home/mallory/roots", "/mnt/open", "/mnt/open/closed", "/mnt/link"] {
+        let path = format!("{folder}/f.age");
+        private(&path, &file);
+        let ran = fails(&new, &["restore", &path, "--identity", identity], 4, &["could enroll himself as anybody"]);
+        assert!(ran.stdout.is_empty() && state().is_empty(), "{folder}: {ran:?}");
+    }
+    // What is root's in a sticky folder stays where it is.
+    fs::create_dir("/tmp/roots").unwrap();
+    std::os::unix::fs::symlink("/mnt/good", "/mnt/way").unwrap();
+    for path in ["/tmp/roots/f.age", "/mnt/way/f.age"] {
+        private(path, &file);
+        done(&new, &["restore", path, "--identity", identity, "--dry-run"]);
+    }
+    fails(&new, &["restore", "/mnt/none/f.age", "--identity", identity], 2, &["is not there"]);
 }
 
 #[test]
@@ -391,7 +496,7 @@ fn the_age_program_opens_our_file_and_we_open_its() {
     for file in [again, letters] {
         let new = Sandbox::new();
         restored(&new, &admin, &file, &[]);
-        assert_eq!(new.answer("alice", &alice.phone.code()), code::SUCCESS);
+        assert_eq!(login_in(&new, "alice", &alice.phone, 1), code::SUCCESS);
     }
 }
 

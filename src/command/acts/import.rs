@@ -75,7 +75,7 @@ fn google_authenticator(desk: &Desk, options: &GoogleOptions) -> Result<(), Endi
     if records.is_empty() {
         desk.screen.remark(&format!("No account of this machine has a {AUTHENTICATOR} at home."));
     }
-    let rows = take(desk, &options.manner, GOOGLE, records)?;
+    let rows = take(desk, &options.manner, GOOGLE, options.user.is_some(), records)?;
     let next = if options.manner.dry_run { Vec::new() } else { google_next(&rows) };
     answer(desk, GOOGLE.name, options.manner.dry_run, &rows, &next)
 }
@@ -159,11 +159,18 @@ fn oath_users(desk: &Desk, options: &OathOptions) -> Result<(), Ending> {
     let offset = |time: WallTime| Zone::Local.offset_at(time);
     let is_wanted = |record: &oath::Record| options.user.is_none() || record.user == options.user;
     let records = oath::parse(&keys.bytes, &offset).into_iter().filter(is_wanted);
-    let records: Vec<_> = records.map(|record| oath_record(record, &path, keys.is_readable_by_others)).collect();
+    let records = records.map(|record| {
+        let mut record = oath_record(record, &path, keys.is_readable_by_others);
+        if options.user.is_none() {
+            record.user = record.user.and_then(|user| not_root(desk, user));
+        }
+        record
+    });
+    let records: Vec<_> = records.collect();
     if records.is_empty() {
         desk.screen.remark(&format!("{path} has no line of a user."));
     }
-    let rows = take(desk, &options.manner, OATH, records)?;
+    let rows = take(desk, &options.manner, OATH, options.user.is_some(), records)?;
     let came = rows.iter().any(|row| matches!(row.outcome, Outcome::CameOver | Outcome::Here));
     let next = format!(
         "{path} stays, and holds keys that are good. Once a login with a code has worked, and pam_oath is out of the stack, \
@@ -227,7 +234,7 @@ fn app(desk: &Desk, options: &MigrationOptions) -> Result<(), Ending> {
             format!("there is no account \"{}\" in it; there is {there}", clean(wanted)),
         ));
     }
-    let mut rows = take(desk, &options.manner, APP, records)?;
+    let mut rows = take(desk, &options.manner, APP, options.user.is_some(), records)?;
     rows.extend(missing_pictures(&pictures));
     let came = rows.iter().any(|row| row.outcome == Outcome::CameOver);
     let next = "The export stays, wherever it is, and holds keys that are good: destroy the pictures, and look with qrtotp scan.";
@@ -298,7 +305,7 @@ impl Gathered<'_> {
         }
         let user = match &self.options.user {
             Some(user) => Ok(user.clone()),
-            None => self.here.user(&key).and_then(|user| self.not_root(user)),
+            None => self.here.user(&key).and_then(|user| not_root(self.desk, user)),
         };
         let token = migration::token(key);
         let from = from.to_owned();
@@ -306,18 +313,19 @@ impl Gathered<'_> {
         self.records.push(Record { user, from, line, name: Some(name), token, beside, remarks });
     }
 
-    /// Whoever made the export could name anybody; the one who may do everything is not taken at his word.
-    fn not_root(&self, user: String) -> Result<String, String> {
-        let is_root = UserName::parse(user.as_bytes()).is_some()
-            && self.desk.find(&user).ok().flatten().is_some_and(|account| account.uid.0 == 0);
-        if is_root { Err(format!("user id 0 is taken by --user {} only", clean(&user))) } else { Ok(user) }
-    }
-
     fn refuse(&mut self, from: &str, line: Option<usize>, why: String) {
         let (from, user, token) = (from.to_owned(), Err(String::new()), Err(why));
         let (beside, remarks) = (Vec::new(), Vec::new());
         self.records.push(Record { user, from, line, name: None, token, beside, remarks });
     }
+}
+
+/// Whoever made the export could name anybody, and a file of many users may have been forgotten; the one who may do everything
+/// is taken by order only.
+fn not_root(desk: &Desk, user: String) -> Result<String, String> {
+    let is_root = UserName::parse(user.as_bytes()).is_some()
+        && desk.find(&user).ok().flatten().is_some_and(|account| account.uid.0 == 0);
+    if is_root { Err(format!("user id 0 is taken by --user {} only", clean(&user))) } else { Ok(user) }
 }
 
 /// A row for each picture of an export that was not given.

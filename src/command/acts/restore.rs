@@ -2,23 +2,33 @@
 //! then each user is put in place at once, or stays as he was.
 
 mod plan;
+mod register;
+
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use qrtotp_core::budget::{Hit, State};
 use qrtotp_core::events::{Kind, Printable};
-use qrtotp_core::files::{self, Privacy};
+use qrtotp_core::files::{self, Folder, Privacy, Trouble};
 use qrtotp_core::vault::{Credentials, Device, Vault};
 use qrtotp_core::words::{Account, Now, UserName};
 use qrtotp_handover::seal::{self, Sealed};
 use qrtotp_handover::{Content, Mark, Moved, Stage};
+use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
 use self::plan::{Here, Refusal, Step};
+use self::register::Register;
 use super::handover::{close, labels, open_again, recovery_left};
 use crate::arguments::moving::RestoreOptions;
 use crate::desk::{Desk, quoted};
 use crate::ending::{Code, Ending};
 use crate::passphrase;
 use crate::screen::clean;
+
+/// How old a file may be whose restore is the move itself, in milliseconds: in ten minutes nobody used codes elsewhere meanwhile.
+const FRESH_MS: u64 = 10 * 60 * 1000;
 
 /// Takes them over, or shows what would be done.
 pub fn run(desk: &Desk, options: &RestoreOptions) -> Result<(), Ending> {
@@ -31,7 +41,8 @@ pub fn run(desk: &Desk, options: &RestoreOptions) -> Result<(), Ending> {
     let vault = desk.vault()?;
     let _exclusive = vault.exclusive()?;
     let renames = renames(options)?;
-    let restore = Restore { desk, vault: &vault, options, content: &content, now };
+    let register = RefCell::new(Register::open(&vault)?);
+    let restore = Restore { desk, vault: &vault, options, content: &content, now, register };
     let users = restore.chosen(&renames)?;
     let rows: Vec<_> = users.iter().map(|(moved, name)| restore.row(moved, name)).collect::<Result<_, _>>()?;
     restore.answer(&rows)?;
@@ -47,8 +58,8 @@ fn open(desk: &Desk, options: &RestoreOptions) -> Result<Content, Ending> {
     let wrong = |what: String| Ending::new(Code::Untrusted, format!("{}: {what}; nothing was changed", path.display()));
     let missing = || Ending::new(Code::Usage, format!("{}: is not there", path.display()));
     let why = "; who may write to it could enroll himself as anybody: copy it to where only root can write";
-    let opened = files::open_path(path, Privacy::ReadableByAll).map_err(|trouble| Ending::from(trouble).with(why))?;
-    let (fd, _) = opened.ok_or_else(missing)?;
+    let opened = open_guarded(path).map_err(|trouble| Ending::from(trouble).with(why))?;
+    let fd = opened.ok_or_else(missing)?;
     let sealed = Sealed::parse(&files::read_all(&fd, path, seal::MOST)?).map_err(wrong)?;
     let plain = match &options.identity {
         Some(identity) => sealed.open_by_identities(&passphrase::identities(identity)?),
@@ -58,6 +69,37 @@ fn open(desk: &Desk, options: &RestoreOptions) -> Result<Content, Ending> {
         None => return Err(wrong("is for a recipient; name the file with its identity by --identity".to_owned())),
     };
     Content::parse(&plain.map_err(wrong)?).map_err(|what| wrong(format!("cannot be used: {what}")))
+}
+
+/// Opens a file that nobody but root can have put there: it, its folder, and every folder above.
+fn open_guarded(path: &Path) -> Result<Option<OwnedFd>, Trouble> {
+    let fail = |error: std::io::Error| Trouble::new(path, error);
+    let path = std::path::absolute(path).map_err(fail)?;
+    let name = path.file_name().and_then(|name| name.to_str());
+    let (Some(parent), Some(name)) = (path.parent(), name) else {
+        return Err(Trouble::new(&path, "must be the name of a file"));
+    };
+    // As it is without links: each folder on the real way counts.
+    let parent = match parent.canonicalize() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        parent => parent.map_err(fail)?,
+    };
+    parent.ancestors().skip(1).try_for_each(check_above)?;
+    let Some(folder) = Folder::open(&parent, Privacy::ReadableByAll)? else { return Ok(None) };
+    Ok(folder.file(name, OFlags::RDONLY, Privacy::ReadableByAll)?.map(|(fd, _)| fd))
+}
+
+/// A folder above: root's, and nobody else can move away what is root's in it. With the sticky bit, as /tmp has it, he cannot.
+fn check_above(folder: &Path) -> Result<(), Trouble> {
+    let stat = files::stat_path(folder)?.ok_or_else(|| Trouble::new(folder, "vanished"))?;
+    let (is_open, is_sticky) = (stat.st_mode & 0o022 != 0, stat.st_mode & 0o1000 != 0);
+    if stat.st_uid != 0 {
+        return Err(Trouble::new(folder, format_args!("belongs to user id {}, not to root", stat.st_uid)));
+    }
+    if is_open && !is_sticky {
+        return Err(Trouble::new(folder, format_args!("has mode {:03o}, open to others", stat.st_mode & 0o777)));
+    }
+    Ok(())
 }
 
 /// `--rename old=new`
@@ -77,6 +119,7 @@ struct Restore<'a> {
     options: &'a RestoreOptions,
     content: &'a Content,
     now: Now,
+    register: RefCell<Register>,
 }
 
 /// What became of one enrollment, or would.
@@ -127,17 +170,42 @@ impl<'a> Restore<'a> {
         };
         let Some(account) = account else { return Ok(row) };
         let here = Here::look(self.vault, &account, moved);
-        row.result = plan::decide(moved, &here, self.content.id, self.options.replace);
+        let was_here = self.register.borrow().knows(self.content.id, moved.credentials.enrollment);
+        row.result = plan::decide(moved, &here, was_here, self.content.id, self.options.replace);
         row.remarks = here.remarks(moved, row.result.as_ref().ok());
+        if row.result.is_ok() && self.is_behind() && recovery_left(moved) > 0 {
+            let what = "recovery codes that were used since the file was made are not known; make new ones";
+            row.remarks.push(format!("{what}: qrtotp recovery {name}"));
+        }
         let step = match &row.result {
             Ok(step) if !self.options.dry_run => *step,
             _ => return Ok(row),
         };
-        match self.put_in_place(moved, &account, &here, step) {
+        match self.put_in_place_once(moved, &account, &here, step) {
             Ok(()) => self.record(moved, &account, step),
             Err(ending) => row.result = Err(Refusal::Failed(ending.to_string())),
         }
         Ok(row)
+    }
+
+    /// Whether codes may have been used since the file was made: somewhere else, or here, where that is not known any more.
+    fn is_behind(&self) -> bool {
+        let age = self.now.wall.0.checked_sub(self.content.made.0);
+        self.content.kept || !age.is_some_and(|age| age <= FRESH_MS)
+    }
+
+    /// Notes first that the file was used, so that nothing that stops the command makes it good twice.
+    fn put_in_place_once(&self, moved: &Moved, account: &Account, here: &Here, step: Step) -> Result<(), Ending> {
+        let (id, enrollment) = (self.content.id, moved.credentials.enrollment);
+        let was_here = self.register.borrow().knows(id, enrollment);
+        self.register.borrow_mut().note(id, enrollment)?;
+        self.put_in_place(moved, account, here, step).map_err(|ending| {
+            let taken_back = if was_here { Ok(()) } else { self.register.borrow_mut().take_back(id, enrollment) };
+            match taken_back {
+                Ok(()) => ending,
+                Err(stays) => ending.with(&format!("; {stays}; try again with --replace")),
+            }
+        })
     }
 
     /// What is in force here of the same enrollment is closed first, so that nothing is used any more while it is read.
@@ -157,7 +225,7 @@ impl<'a> Restore<'a> {
     /// One rename puts everything in place.
     fn install(&self, moved: &Moved, account: &Account, here: &Here, step: Step) -> Result<(), Ending> {
         let credentials = arrived(&moved.credentials, account)?;
-        let state = self.state(moved, account, here, step)?;
+        let state = self.state(moved, account, here)?;
         self.vault.install_moved(&credentials, state, step != Step::Fresh)?;
         self.desk.forget_places(account.uid);
         // Whoever is enrolled has no use for what is left of it.
@@ -165,13 +233,10 @@ impl<'a> Restore<'a> {
         Ok(())
     }
 
-    /// What was used there, and what was used here of the same enrollment. Where the enrollment may be in use elsewhere, or was here
-    /// before, all codes up to now are refused.
-    fn state(&self, moved: &Moved, account: &Account, here: &Here, step: Step) -> Result<State, Ending> {
+    /// What was used there, and what was used here of the same enrollment. All codes up to now are refused: whether the file was
+    /// restored elsewhere, or here before, and a code used there, nobody knows.
+    fn state(&self, moved: &Moved, account: &Account, here: &Here) -> Result<State, Ending> {
         let mut state = moved.state.clone().arrived(&self.now, moved.credentials.uid, account.uid);
-        if step == Step::Fresh && !self.content.kept {
-            return Ok(state);
-        }
         let Credentials { devices, recovery, .. } = &moved.credentials;
         if here.is_of(moved) {
             let mut known = plan::known_here(self.vault, account, &self.desk.policy.limits)?;
@@ -230,7 +295,7 @@ impl<'a> Restore<'a> {
             row.remarks.iter().for_each(|remark| self.desk.screen.remark(&format!("qrtotp: {}: {remark}", row.name)));
         }
         if content.kept && rows.iter().any(|row| row.result.is_ok()) {
-            let what = "may still be in force there: codes could be used on both machines; recovery codes that were spent there since are not known here";
+            let what = "may still be in force there: codes could be used on both machines";
             self.desk.screen.remark(&format!("qrtotp: this is a backup; the enrollments on {} {what}", content.host));
         }
         self.desk.screen.answer(&value, &table)?;

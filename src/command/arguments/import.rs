@@ -36,7 +36,7 @@ pub struct Manner {
     /// Add the device to those of a user who is enrolled, who is else left as he is.
     #[arg(long, conflicts_with = "replace")]
     pub add: bool,
-    /// Start afresh in place of what is there: old devices and recovery codes end, a revocation too.
+    /// Start afresh in place of what is there: old devices and recovery codes end, and with --user a revocation too.
     #[arg(long)]
     pub replace: bool,
     /// Take over keys of 80 to 127 bits, too. They are called weak until they are rotated.
@@ -70,7 +70,7 @@ pub struct OathOptions {
     /// Which file: it must belong to root, and nobody else may write it.
     #[arg(default_value = "/etc/users.oath")]
     pub file: PathBuf,
-    /// Only the lines of this user.
+    /// Only the lines of this user; those of user id 0 are taken so only.
     #[arg(long)]
     pub user: Option<String>,
     /// What to do with what is found.

@@ -55,7 +55,7 @@ pub struct HandoverOptions {
 /// From which file, and what of it.
 #[derive(Args, Debug)]
 pub struct RestoreOptions {
-    /// The file, root's and written to by nobody else: who may write it could enroll himself as anybody.
+    /// The file, which only root may write to or replace, as its folders: who may could enroll himself as anybody.
     pub file: PathBuf,
     /// Only this user's, by the name here; may be given several times.
     #[arg(long = "user", value_name = "USER")]
@@ -69,7 +69,8 @@ pub struct RestoreOptions {
     /// Read the passphrase from the first line of a file that only root may read [default: asked, or read from standard input].
     #[arg(long, value_name = "FILE", conflicts_with = "identity")]
     pub passphrase_file: Option<PathBuf>,
-    /// Take the place of what is here, an enrollment or a tombstone. What was used here of the same enrollment stays used.
+    /// Take the place of what is here, an enrollment or a tombstone, or use a file for a second time. What was used here of the same
+    /// enrollment stays used.
     #[arg(long)]
     pub replace: bool,
     /// Only show what would be done.

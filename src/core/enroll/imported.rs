@@ -8,7 +8,7 @@ use super::{Draft, NotStored, Occasion, blank, check_addable, note};
 use crate::budget::{Act, Entry, Hit, Limits};
 use crate::files::Trouble;
 use crate::otp::Secret;
-use crate::vault::{Credentials, Device, MAX_DEVICES, Vault, Version};
+use crate::vault::{Credentials, Device, Journal, MAX_DEVICES, Vault, Version};
 use crate::words::{Account, DeviceId, EnrollmentId, Label, Step};
 
 /// The enrollment of one user as it will be, and nothing of it stored.
@@ -106,12 +106,13 @@ impl Import {
     /// Stores what was planned: the spent steps before the devices can log in.
     ///
     /// # Errors
-    /// [`NotStored`]; nothing has changed then but, at most, claims of devices that do not exist.
-    pub fn store(self, vault: &Vault) -> Result<EnrollmentId, NotStored> {
+    /// [`NotStored`]; nothing has changed then but, at most, claims of devices that do not exist. Where what was used in the last
+    /// moment cannot be claimed, the new devices are there all the same.
+    pub fn store(self, vault: &Vault, occasion: &Occasion<'_>, limits: &Limits) -> Result<EnrollmentId, NotStored> {
         let credentials = &self.credentials;
         match self.onto {
             Onto::Nothing => vault.install(credentials, &self.claims, false)?,
-            Onto::Replacing => vault.install(credentials, &self.claims, true)?,
+            Onto::Replacing => self.replace(vault, occasion, limits)?,
             Onto::Beside(version) => {
                 let changed = || Trouble::new(vault.path(), "the enrollment changed in the meantime; try again");
                 let room = vault.lock(credentials.uid)?.ok_or_else(changed)?;
@@ -126,6 +127,64 @@ impl Import {
         }
         Ok(credentials.enrollment)
     }
+
+    /// Between the plan and now a login may have used a code of a key that stays, and one may still do so until the old folder
+    /// goes; whoever comes later finds it gone, and is refused. So its journal is read right before that, and right after.
+    fn replace(&self, vault: &Vault, occasion: &Occasion<'_>, limits: &Limits) -> Result<(), NotStored> {
+        let leaving = match Leaving::open(vault, occasion.account) {
+            Err(_) if self.is_past_unknown => None,
+            opened => opened?,
+        };
+        let Some(leaving) = leaving else { return Ok(vault.install(&self.credentials, &self.claims, true)?) };
+        let before = match leaving.steps(limits) {
+            Err(_) if self.is_past_unknown => return Ok(vault.install(&self.credentials, &self.claims, true)?),
+            steps => self.spent_by(&steps?),
+        };
+        let mut claims = self.claims.clone();
+        for hit in &before {
+            claims.push(note(occasion.now, occasion.source, Act::Claim(*hit), occasion.random)?);
+        }
+        vault.install(&self.credentials, &claims, true)?;
+        let late: Vec<_> =
+            self.spent_by(&leaving.steps(limits)?).into_iter().filter(|hit| !before.contains(hit)).collect();
+        if late.is_empty() {
+            return Ok(());
+        }
+        let missing = || Trouble::new(vault.path(), "the enrollment changed in the meantime; try again");
+        let journal = vault.room(self.credentials.uid)?.ok_or_else(missing)?.journal(&self.credentials)?;
+        for hit in late {
+            journal.append(&note(occasion.now, occasion.source, Act::Claim(hit), occasion.random)?)?;
+        }
+        Ok(())
+    }
+
+    /// What was claimed of devices that go, as claims of those that have the same keys.
+    fn spent_by(&self, going: &[(&Device, Option<Step>)]) -> Vec<Hit> {
+        let highest = |device: &Device| {
+            let same = going.iter().filter(|(old, _)| old.secret.is_same(&device.secret));
+            same.filter_map(|(_, step)| *step).max().map(|step| Hit { device: device.id, step })
+        };
+        self.credentials.devices.iter().filter_map(highest).collect()
+    }
+}
+
+/// What goes, held open: it can be read once more after it went.
+struct Leaving(Credentials, Journal);
+
+impl Leaving {
+    /// `None` where there is no enrollment.
+    fn open(vault: &Vault, account: &Account) -> Result<Option<Self>, Trouble> {
+        let Some(room) = vault.room(account.uid)? else { return Ok(None) };
+        let (credentials, _) = room.credentials()?;
+        let journal = room.journal(&credentials)?;
+        Ok(Some(Self(credentials, journal)))
+    }
+
+    /// The highest step that was claimed of each device, up to now.
+    fn steps(&self, limits: &Limits) -> Result<Vec<(&Device, Option<Step>)>, Trouble> {
+        let (state, _) = self.1.read()?.fold(limits);
+        Ok(self.0.devices.iter().map(|device| (device, state.floor(device.id))).collect())
+    }
 }
 
 /// Why no device may come beside those that are there; whether one more has room is asked for each.
@@ -139,14 +198,9 @@ fn obstacle(credentials: &Credentials, account: &Account) -> Option<NotStored> {
 
 /// The devices that are there, each with the highest step that was claimed of it. `None` where there is no enrollment.
 fn going(vault: &Vault, occasion: &Occasion<'_>, limits: &Limits) -> Result<Option<Vec<Going>>, Trouble> {
-    let Some(room) = vault.room(occasion.account.uid)? else { return Ok(None) };
-    let (credentials, _) = room.credentials()?;
-    let (state, _) = room.journal(&credentials)?.read()?.fold(limits);
-    let with_step = |device: Device| {
-        let step = state.floor(device.id);
-        (device, step)
-    };
-    Ok(Some(credentials.devices.into_iter().map(with_step).collect()))
+    let Some(leaving) = Leaving::open(vault, occasion.account)? else { return Ok(None) };
+    let steps: Vec<_> = leaving.steps(limits)?.into_iter().map(|(_, step)| step).collect();
+    Ok(Some(leaving.0.devices.into_iter().zip(steps).collect()))
 }
 
 #[cfg(test)]

@@ -126,6 +126,11 @@ impl Secret {
         self.0.len() < Self::STRONG
     }
 
+    /// Whether every byte is the same: what was zeroed, or filled in by hand, is no secret.
+    pub fn is_constant(&self) -> bool {
+        self.bytes().windows(2).all(|pair| pair.first() == pair.last())
+    }
+
     /// Whether the other is the same key, in constant time for keys of one length.
     pub fn is_same(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
@@ -188,6 +193,15 @@ mod tests {
         assert!(!Secret::from_bytes_or_weak(&[7; 16]).unwrap().is_weak());
         assert_eq!(Secret::from_bytes_or_weak(&[7; 9]).unwrap_err(), BadSecret::Short(72));
         assert_eq!(Secret::from_bytes_or_weak(&[7; 129]).unwrap_err(), BadSecret::Long(1032));
+    }
+
+    #[test]
+    fn a_key_of_one_repeated_byte_is_told_apart() {
+        let is_constant = |bytes: &[u8]| Secret::from_bytes_or_weak(bytes).unwrap().is_constant();
+        assert!(is_constant(&[0; 20]) && is_constant(&[0xff; 10]) && is_constant(b"1111111111111111"));
+        assert!(
+            !is_constant(b"1111111111111112") && !is_constant(b"2111111111111111") && !is_constant(b"1212121212121212")
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::hash::RandomState;
 use qrtotp_core::enroll::{Draft, Import, Occasion};
 use qrtotp_core::events::{Kind, Printable};
 use qrtotp_core::otp::Secret;
-use qrtotp_core::vault::Vault;
+use qrtotp_core::vault::{Credentials, Vault};
 use qrtotp_core::words::{Account, DeviceId, EnrollmentId, Label, Now, Step, WallTime};
 
 use super::answer::{Facts, Outcome, Row};
@@ -16,7 +16,8 @@ use crate::acts::keys::Keys;
 use crate::acts::{device, issue};
 use crate::arguments::import::Manner;
 use crate::desk::{Desk, quoted};
-use crate::ending::Ending;
+use crate::ending::{Code, Ending};
+use crate::screen::clean;
 
 /// One device that was found, and what stands beside it.
 pub struct Record {
@@ -51,6 +52,8 @@ pub struct Taking<'a> {
     vault: Vault,
     manner: &'a Manner,
     source: Source,
+    /// Whether the user was named by the one who runs the command.
+    is_named: bool,
     label: Label,
     now: Now,
     /// The keys that are enrolled here, to find those that two people have.
@@ -80,11 +83,18 @@ struct Planned {
     why: String,
 }
 
-/// Takes over what was found.
+/// Takes over what was found. `is_named` says that it is all of one user, who was named with --user: only so is a revocation
+/// lifted, because whoever was revoked may have written the file himself.
 ///
 /// # Errors
 /// Where nothing can be taken over at all.
-pub fn take(desk: &Desk, manner: &Manner, source: Source, records: Vec<Record>) -> Result<Vec<Row>, Ending> {
+pub fn take(
+    desk: &Desk,
+    manner: &Manner,
+    source: Source,
+    is_named: bool,
+    records: Vec<Record>,
+) -> Result<Vec<Row>, Ending> {
     let vault = desk.vault()?;
     let label = device::parse_label(&manner.label)?;
     let mut taking = Taking {
@@ -92,6 +102,7 @@ pub fn take(desk: &Desk, manner: &Manner, source: Source, records: Vec<Record>) 
         vault,
         manner,
         source,
+        is_named,
         label,
         now: desk.now()?,
         keys: Keys::of(desk)?,
@@ -126,6 +137,7 @@ impl Taking<'_> {
             Err(why) => Err(why.clone()),
         };
         let user = account.as_ref().map(|account| account.name.to_string()).ok().or(user.ok());
+        let token = token.and_then(secret);
         let facts = token.as_ref().ok().map(Facts::of);
         let what = facts.as_ref().map_or_else(|| "key".to_owned(), Facts::in_words);
         let what = name.map_or_else(|| what.clone(), |name| format!("{what} ({name})"));
@@ -172,11 +184,13 @@ impl Taking<'_> {
     fn person(&mut self, account: &Account, candidates: Vec<Candidate>) {
         let desk = self.desk;
         let occasion = Occasion { account, now: self.now, source: desk.source(), random: desk.random() };
-        let begun = Import::begin(&self.vault, &occasion, &desk.policy.limits, self.manner.replace);
+        let begun = self
+            .refuse_revoked(account)
+            .and_then(|()| Ok(Import::begin(&self.vault, &occasion, &desk.policy.limits, self.manner.replace)?));
         let mut import = match begun {
             Ok(import) => import,
             Err(why) => {
-                let why = Ending::from(why).to_string();
+                let why = why.to_string();
                 candidates.iter().for_each(|candidate| self.tell(candidate.row, Outcome::Refused, why.clone()));
                 return;
             }
@@ -197,13 +211,32 @@ impl Taking<'_> {
             (false, true) => "device_added",
             (false, false) => "enrolled",
         };
-        let stored = if self.manner.dry_run { Ok(None) } else { self.store(account, import).map(Some) };
+        let stored = if self.manner.dry_run { Ok(None) } else { self.store(&occasion, import).map(Some) };
         match stored {
             Ok(enrollment) => self.done(account, planned, enrollment, word),
             Err(why) => {
                 let why = why.to_string();
                 planned.iter().for_each(|device| self.tell(device.row, Outcome::Refused, why.clone()));
             }
+        }
+    }
+
+    /// Nobody who was revoked comes back among many: that is an order for one who is named. State that cannot be read may
+    /// be that of somebody who was revoked.
+    fn refuse_revoked(&self, account: &Account) -> Result<(), Ending> {
+        if self.is_named {
+            return Ok(());
+        }
+        let (user, source) = (&account.name, self.source.name);
+        let how = format!("only who is named comes back: qrtotp import {source} ... --user {user} --replace");
+        let read = self.vault.room(account.uid).and_then(|room| room.map(|room| room.credentials()).transpose());
+        match read {
+            Ok(Some((Credentials { revoked: Some(revoked), .. }, _))) => {
+                let reason = clean(&revoked.reason);
+                Err(Ending::new(Code::Conflict, format!("{user} was revoked ({reason}); {how}")))
+            }
+            Ok(_) => Ok(()),
+            Err(trouble) => Err(Ending::from(trouble).with(&format!("; {how}"))),
         }
     }
 
@@ -272,8 +305,8 @@ impl Taking<'_> {
         known.filter(|known| known != user)
     }
 
-    fn store(&self, account: &Account, import: Import) -> Result<EnrollmentId, Ending> {
-        let desk = self.desk;
+    fn store(&self, occasion: &Occasion<'_>, import: Import) -> Result<EnrollmentId, Ending> {
+        let (desk, account) = (self.desk, occasion.account);
         if self.manner.replace {
             // Who holds one could add a device to what starts afresh.
             issue::end_all(desk, &self.vault, account, "replaced")?;
@@ -281,7 +314,7 @@ impl Taking<'_> {
             // Waits for a login that changes the same user, and says so where it does not end.
             drop(desk.enrolled_to_change(&self.vault, account)?);
         }
-        let enrollment = import.store(&self.vault)?;
+        let enrollment = import.store(&self.vault, occasion, &desk.policy.limits)?;
         desk.forget_places(account.uid);
         Ok(enrollment)
     }
@@ -306,6 +339,14 @@ impl Taking<'_> {
             }
         }
     }
+}
+
+/// A device whose key is one: what is zeroed, or one byte again and again, anybody guesses.
+fn secret(token: Token) -> Result<Token, String> {
+    if token.secret.is_constant() {
+        return Err("no secret: every byte of the key is the same; make a new one with qrtotp enroll".to_owned());
+    }
+    Ok(token)
 }
 
 fn weak_remark(bits: usize, user: &str) -> String {

@@ -121,6 +121,8 @@ pub enum Refusal {
     Already,
     /// Another enrollment is.
     Enrolled,
+    /// The enrollment came out of this very file before, and what is left of it here is nothing.
+    Before,
     /// There is a tombstone that this handover did not leave.
     Revoked(String),
     /// The file holds a tombstone, and there is one here.
@@ -138,6 +140,7 @@ impl Refusal {
             Self::NoUser => "no_such_user",
             Self::Already => "already_here",
             Self::Enrolled => "enrolled",
+            Self::Before => "restored_before",
             Self::Revoked(_) => "revoked",
             Self::RevokedAlready => "revoked_already",
             Self::Damaged(_) => "damaged",
@@ -150,7 +153,7 @@ impl Refusal {
         match self {
             Self::NoUser => Code::NoUser,
             Self::Damaged(_) | Self::Failed(_) => Code::Untrusted,
-            Self::Already | Self::Enrolled | Self::Revoked(_) | Self::RevokedAlready => Code::Conflict,
+            Self::Already | Self::Enrolled | Self::Before | Self::Revoked(_) | Self::RevokedAlready => Code::Conflict,
         }
     }
 }
@@ -161,6 +164,9 @@ impl fmt::Display for Refusal {
             Self::NoUser => f.write_str("there is no such user here; make the account, or see --rename"),
             Self::Already => f.write_str("this very enrollment is in force here already"),
             Self::Enrolled => f.write_str("enrolled here otherwise; to end that: --replace"),
+            Self::Before => f.write_str(
+                "this file was restored here before, and what was used since is not known; to do it again: --replace",
+            ),
             Self::Revoked(reason) => write!(f, "revoked here: {reason}; to lift that: --replace"),
             Self::RevokedAlready => f.write_str("revoked there, and here already"),
             Self::Damaged(trouble) => write!(f, "{trouble}; or --replace"),
@@ -169,10 +175,12 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Decides.
-pub fn decide(moved: &Moved, here: &Here, id: HandoverId, replace: bool) -> Result<Step, Refusal> {
+/// Decides. `was_here` says that the enrollment came out of this file here before.
+pub fn decide(moved: &Moved, here: &Here, was_here: bool, id: HandoverId, replace: bool) -> Result<Step, Refusal> {
     let is_tombstone = moved.credentials.revoked.is_some();
     let refusal = match here {
+        // A tombstone lets nobody in, however often it comes.
+        Here::Nothing if was_here && !replace && !is_tombstone => return Err(Refusal::Before),
         Here::Nothing => return Ok(Step::Fresh),
         Here::Damaged(trouble) => Refusal::Damaged(trouble.to_string()),
         Here::Enrollment { revoked: Some(_), .. } if is_tombstone => return Err(Refusal::RevokedAlready),

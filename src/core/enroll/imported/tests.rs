@@ -28,7 +28,7 @@ fn import(
     for (key, spent) in devices {
         import.add(&occasion, draft(home, key), spent.map(Step), 4)?;
     }
-    import.store(&home.vault()).map(drop)
+    import.store(&home.vault(), &occasion, &limits).map(drop)
 }
 
 /// Labels, and the highest step of each.
@@ -101,6 +101,24 @@ fn a_change_in_the_meantime_is_not_overwritten() {
     let mut planned = Import::begin(&home.vault(), &occasion, &home.policy.limits, false).unwrap();
     planned.add(&occasion, draft(&home, WEAK_KEY), None, 4).unwrap();
     import(&home, "alice", ALICE, false, &[(WEAK_KEY, None)]).unwrap();
-    assert!(planned.store(&home.vault()).is_err());
+    assert!(planned.store(&home.vault(), &occasion, &home.policy.limits).is_err());
     assert_eq!(devices(&home, ALICE).len(), 3);
+}
+
+#[test]
+fn what_is_used_between_the_plan_and_the_replacement_stays_used() {
+    let home = Home::new();
+    let account = Account { name: name("alice"), uid: ALICE };
+    let now = home.fakes.now.get().unwrap();
+    let occasion = Occasion { account: &account, now, source: Source::Local(Uid(0)), random: &home.fakes };
+    let mut planned = Import::begin(&home.vault(), &occasion, &home.policy.limits, true).unwrap();
+    planned.add(&occasion, draft(&home, PHONE_KEY), None, 4).unwrap();
+    let room = home.vault().room(ALICE).unwrap().unwrap();
+    let (credentials, _) = room.credentials().unwrap();
+    let phone = Secret::from_base32(PHONE_KEY).unwrap();
+    let device = credentials.devices.iter().find(|device| device.secret.is_same(&phone)).unwrap().id;
+    let claim = note(now, occasion.source, Act::Claim(Hit { device, step: Step(1234) }), &home.fakes).unwrap();
+    room.journal(&credentials).unwrap().append(&claim).unwrap();
+    planned.store(&home.vault(), &occasion, &home.policy.limits).unwrap();
+    assert_eq!(devices(&home, ALICE), [("phone".to_owned(), Some(1234))]);
 }
