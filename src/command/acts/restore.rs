@@ -191,7 +191,7 @@ impl<'a> Restore<'a> {
     /// Whether codes may have been used since the file was made: somewhere else, or here, where that is not known any more.
     fn is_behind(&self) -> bool {
         let age = self.now.wall.0.checked_sub(self.content.made.0);
-        self.content.kept || !age.is_some_and(|age| age <= FRESH_MS)
+        self.content.kept || age.is_none_or(|age| age > FRESH_MS)
     }
 
     /// Notes first that the file was used, so that nothing that stops the command makes it good twice.
