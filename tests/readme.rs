@@ -78,7 +78,7 @@ const EXPORT: &str = "/tmp/export.png";
 fn lay_out_what_bob_had() {
     let uri = "otpauth-migration://offline?data=CjQKFDEyMzQ1Njc4OTAxMjM0NTY3ODkwEgxib2JAdGVzdGhvc3QaCHRlc3Rob3N0IAEoATACEAEYASAAKAU%3D";
     paper::write(&paper::code(uri, 4), EXPORT);
-    fs::write("/etc/users.oath", format!("HOTP/T30/6 bob - {}\n", "1f".repeat(20))).unwrap();
+    fs::write("/etc/users.oath", format!("HOTP/T30/6 bob - {}\n", "1f2e".repeat(10))).unwrap();
     let file = "GEZDGNBVGY3TQOJQGEZDGNBVGY\n\" DISALLOW_REUSE\n\" TOTP_AUTH\n11112222\n";
     fs::write("/home/bob/.google_authenticator", file).unwrap();
     for path in ["/etc/users.oath", "/home/bob/.google_authenticator"] {
