@@ -424,13 +424,18 @@ fn local_accounts() -> BTreeMap<String, Account> {
     all
 }
 
+/// Whether the last field of a line of /etc/passwd is a program to log in to.
+pub fn is_shell(program: &str) -> bool {
+    !["nologin", "false", "sync"].iter().any(|end| program.ends_with(end))
+}
+
 /// The names in /etc/passwd, and those of everybody enrolled; whether they have a shell to log in to.
 pub fn accounts(vault: &Vault) -> Result<Vec<(String, bool)>, Ending> {
     let passwd = std::fs::read_to_string("/etc/passwd")?;
     let entry = |line: &str| {
         let mut fields = line.split(':');
         let (name, shell) = (fields.next()?.to_owned(), fields.nth(5)?);
-        let can_log_in = !["nologin", "false", "sync"].iter().any(|end| shell.ends_with(end));
+        let can_log_in = is_shell(shell);
         (!name.is_empty()).then_some((name, can_log_in))
     };
     let mut accounts: Vec<_> = passwd.lines().filter_map(entry).collect();

@@ -152,12 +152,11 @@ fn without_keys(machine: &Machine) -> Option<Finding> {
     let lacks = |line: &str| {
         let fields: Vec<_> = line.split(':').collect();
         let [name, _, _, _, _, home, shell] = fields.as_slice() else { return None };
-        let can_log_in = !["nologin", "false", "sync"].iter().any(|end| shell.ends_with(end));
         let has = |file: &str| {
             let file = file.replace("%h", home).replace("%u", name);
             fs::metadata(Path::new(home).join(file)).is_ok_and(|metadata| metadata.len() > 0)
         };
-        (can_log_in && !files.split_whitespace().any(has)).then(|| (*name).to_owned())
+        (policy::is_shell(shell) && !files.split_whitespace().any(has)).then(|| (*name).to_owned())
     };
     let names: Vec<_> = passwd.lines().filter_map(lacks).collect();
     let named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
