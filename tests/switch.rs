@@ -440,3 +440,43 @@ fn doctor_tells_of_a_change_that_waits() {
     let_time_pass();
     child.wait_with_output().unwrap();
 }
+
+#[test]
+fn login_and_sudo_i_are_switched_on_by_their_own_logins() {
+    let (sandbox, alice) = machine();
+    // Debian's own files, as far as the sandbox has their modules.
+    let without = |example_of: &str| {
+        let lines = example(example_of).lines().filter(|line| !line.contains("pam_qrtotp.so"));
+        lines.fold(String::new(), |text, line| text + line + "\n")
+    };
+    sandbox.service("login", &without("login"));
+    sandbox.service("sudo-i", SUDO);
+    let code = alice.phone.code();
+    let child = qrtotp(&sandbox, &["enable", "login", "--yes"]).spawn().unwrap();
+    until("the change", || fs::read_to_string("/etc/pam.d/login").unwrap().contains("# qrtotp begin"));
+    let mut console = Terminal::start(&mut sandbox.command("/usr/bin/login"));
+    for (question, typed) in
+        [("login: ", "alice"), ("Password: ", PASSWORD), ("One-time code: ", code.as_str()), ("$ ", "exit")]
+    {
+        console.wait_for(question);
+        console.type_line(typed);
+    }
+    console.end();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+
+    let child = qrtotp(&sandbox, &["enable", "sudo-i", "--yes"]).spawn().unwrap();
+    until("the change", || fs::read_to_string("/etc/pam.d/sudo-i").unwrap().contains("# qrtotp begin"));
+    let mut command = sandbox.command_as(2001, "/usr/bin/sudo");
+    command.args(["-k", "-i", "id"]);
+    let mut terminal = Terminal::start(&mut command);
+    for (question, typed) in [("password for alice: ", PASSWORD), ("One-time code: ", alice.recovery_codes[0].as_str())]
+    {
+        terminal.wait_for(question);
+        terminal.type_line(typed);
+    }
+    terminal.wait_for("uid=0");
+    terminal.end();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+    assert_eq!(ran(&sandbox, &["disable", "login", "--yes"]).code, 0);
+    assert_eq!(fs::read_to_string("/etc/pam.d/login").unwrap(), without("login"));
+}
