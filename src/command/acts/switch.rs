@@ -92,7 +92,44 @@ pub fn enable(desk: &Desk, options: &EnableOptions) -> Result<(), Ending> {
 /// Switches a service off: what `enable` has put in is taken out.
 pub fn disable(desk: &Desk, options: &DisableOptions) -> Result<(), Ending> {
     let service = options.service.as_str();
-    let file = service_file(service)?;
+    let changes = changes_off(service, service_file(service)?)?;
+    let pending = Pending::beside(&desk.config);
+    if changes.is_empty() {
+        if pending.is_held(service) {
+            let what = format!("a change of {service} is being made at this moment; try again");
+            return Err(Ending::new(Code::Conflict, what));
+        }
+        if !options.dry_run {
+            // What a command that was killed has noted, and not done.
+            pending.forget(service)?;
+        }
+        let text = format!("{service} asks for no code; nothing was changed");
+        return desk.screen.answer(&answer(service, "already", &changes, None), &text);
+    }
+    show(desk, &[], &changes)?;
+    if options.dry_run {
+        let text = format!("{service} would be changed like that; nothing was changed");
+        return desk.screen.answer(&answer(service, "dry_run", &changes, None), &text);
+    }
+    if !agree(desk, options.yes, &format!("Switch {service} off?"))? {
+        return Err(Ending::new(Code::No, "nothing was changed"));
+    }
+    let backup = back_up(desk, &pending, service, &changes)?;
+    let plan = plan(desk, service, changes, caller(desk)?, 0)?;
+    // What a guard still watches over is forgotten last: it would take the same back.
+    plan.make()?;
+    plan.settle();
+    pending.forget(service)?;
+    if sshd::is_changed(&plan) {
+        sshd::check(None).and_then(|()| sshd::reload()).map_err(|what| Ending::new(Code::Untrusted, what))?;
+    }
+    guard::record(&desk.config, Kind::SwitchOff, &plan, "by_command", "");
+    let text = format!("{service} asks for no code any more");
+    desk.screen.answer(&answer(service, "off", &plan.changes, backup.as_deref()), &text)
+}
+
+/// The files without what `enable` has put in; nothing where that is nowhere.
+fn changes_off(service: &str, file: PathBuf) -> Result<Vec<Change>, Ending> {
     let machine = Machine::new();
     let before = text_of(&file)?;
     let wrong = |why: String| Ending::new(Code::Conflict, format!("{}: {why}", file.display()));
@@ -118,33 +155,7 @@ pub fn disable(desk: &Desk, options: &DisableOptions) -> Result<(), Ending> {
     if service == "sshd" {
         changes.extend(sshd::removal());
     }
-    let pending = Pending::beside(&desk.config);
-    if changes.is_empty() {
-        // What a command that was killed has noted, and not done.
-        pending.forget(service)?;
-        let text = format!("{service} asks for no code; nothing was changed");
-        return desk.screen.answer(&answer(service, "already", &changes, None), &text);
-    }
-    show(desk, &[], &changes)?;
-    if options.dry_run {
-        let text = format!("{service} would be changed like that; nothing was changed");
-        return desk.screen.answer(&answer(service, "dry_run", &changes, None), &text);
-    }
-    if !agree(desk, options.yes, &format!("Switch {service} off?"))? {
-        return Err(Ending::new(Code::No, "nothing was changed"));
-    }
-    let backup = back_up(desk, &pending, service, &changes)?;
-    let plan = plan(desk, service, changes, caller(desk)?, 0)?;
-    // What a guard still watches over is forgotten last: it would take the same back.
-    plan.make()?;
-    plan.settle();
-    pending.forget(service)?;
-    if sshd::is_changed(&plan) {
-        sshd::check(None).and_then(|()| sshd::reload()).map_err(|what| Ending::new(Code::Untrusted, what))?;
-    }
-    guard::record(&desk.config, Kind::SwitchOff, &plan, "by_command", "");
-    let text = format!("{service} asks for no code any more");
-    desk.screen.answer(&answer(service, "off", &plan.changes, backup.as_deref()), &text)
+    Ok(changes)
 }
 
 fn confirm_time(options: &EnableOptions) -> Result<u64, Ending> {
